@@ -1,0 +1,2 @@
+//! A small load generator for proxies.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A full proxy on the risefall health registry.

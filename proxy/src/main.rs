@@ -1,0 +1,2 @@
+//! The `risefall` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A lock-free health registry: which network addresses are worth dialling.
