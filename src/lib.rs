@@ -1,1 +1,66 @@
 //! A lock-free health registry: which network addresses are worth dialling.
+//!
+//! A dead server costs each caller seconds, because the operating system keeps dialling it. This
+//! crate remembers, per address, how the last dials went, and answers *is this address down?* in
+//! nanoseconds without ever making a reader wait.
+//!
+//! ```
+//! use risefall::{Policy, Registry};
+//!
+//! let registry = Registry::new(Policy::default()); // 3 failures, 2 rises, 60 s
+//! let address = "192.0.2.7:443".parse().unwrap();
+//!
+//! assert!(!registry.is_fall_down(&address)); // unknown: up
+//! for _ in 0..3 {
+//!     registry.add_fall_down(address);
+//! }
+//! assert!(registry.is_fall_down(&address)); // three in a row: down for 60 s
+//! ```
+//!
+//! With the default feature `tokio`, [`Registry::connect`] resolves, skips what is down, dials the
+//! rest and reports every outcome; [`HealthCheck::connect`] does so on one process-wide registry,
+//! as a drop-in for `TcpStream::connect`.
+//!
+//! # What it promises
+//!
+//! | call | progress |
+//! |---|---|
+//! | [`Registry::is_fall_down`], [`Endpoint::is_fall_down`] | wait-free: a bounded number of loads, no write, no allocation, no clock unless the address is down |
+//! | [`Registry::add_rise_up`] and its like | lock-free; on a healthy address wait-free and writes nothing |
+//! | [`Registry::add_fall_down`] and its like | lock-free once an address is tracked; its first failure takes a shard lock that no reader waits on |
+//!
+//! Healthy addresses have no record at all: memory follows the number of *failing* addresses, and
+//! is capped.
+
+mod address;
+mod clock;
+#[cfg(feature = "tokio")]
+mod connect;
+mod endpoint;
+mod error;
+mod event;
+mod health_check;
+mod index;
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+pub mod judge;
+mod outcome;
+mod policy;
+mod record;
+mod registry;
+mod shared;
+mod snapshot;
+mod state;
+mod sync;
+
+pub use clock::{CachedClock, Clock, ManualClock, MonotonicClock};
+pub use endpoint::Endpoint;
+pub use error::{AlreadyInUse, PolicyError};
+#[cfg(feature = "tokio")]
+pub use error::{ConnectError, DialFailure, DialFault};
+pub use event::{Transition, Transitions};
+pub use health_check::HealthCheck;
+pub use outcome::Cause;
+pub use policy::{Policy, PolicyBuilder, Recovery};
+pub use registry::{Registry, RegistryBuilder};
+pub use snapshot::{LastFailure, State, Status};
