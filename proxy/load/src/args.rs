@@ -22,6 +22,9 @@ pub(crate) enum Command {
     /// Sends units of work through a proxy and reports rate, latency and outcomes
     #[command(after_help = run::EXAMPLES)]
     Run(RunArgs),
+    /// Opens many tunnels, keeps them idle and reports the proxy's memory per tunnel
+    #[command(after_help = HOLD_EXAMPLES)]
+    Hold(HoldArgs),
     /// Serves a fixed HTTP body, or echoes when the first byte is not an HTTP method
     Origin(OriginArgs),
 }
@@ -44,6 +47,98 @@ impl Mode {
             Self::Connect => "connect",
             Self::Socks5 => "socks5",
         }
+    }
+}
+
+/// The modes that leave a tunnel open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum TunnelMode {
+    /// HTTP CONNECT
+    Connect,
+    /// SOCKS5 without authentication
+    Socks5,
+}
+
+impl From<TunnelMode> for Mode {
+    fn from(mode: TunnelMode) -> Self {
+        match mode {
+            TunnelMode::Connect => Self::Connect,
+            TunnelMode::Socks5 => Self::Socks5,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HoldArgs {
+    /// The proxy, as IP:PORT
+    #[arg(long, value_name = "ADDR")]
+    proxy: SocketAddr,
+    /// How to open a tunnel
+    #[arg(long, value_enum)]
+    mode: TunnelMode,
+    /// Where every tunnel leads
+    #[arg(long, value_name = "ADDR", required_unless_present = "self_contained")]
+    live: Option<SocketAddr>,
+    /// Start the live target in this process
+    #[arg(long, conflicts_with = "live")]
+    self_contained: bool,
+    /// How many tunnels (at most 20000)
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = count_parser())]
+    tunnels: u32,
+    /// How long they stay open and idle (at most 10m)
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    duration: Duration,
+    /// Before idling, send this many bytes through each tunnel and read them back (at most 16384);
+    /// the live target must echo
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    ping: Option<u32>,
+    /// The proxy's process, whose VmRSS is read before, during and after
+    #[arg(long)]
+    pid: Option<u32>,
+    /// How long opening one tunnel may take (at most 10m)
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Print one JSON object in place of the text
+    #[arg(long)]
+    json: bool,
+    /// Accept addresses that are not loopback. Never point this at what is not yours
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+/// A hold whose flags agree with each other.
+#[derive(Debug)]
+pub(crate) struct HoldPlan {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) mode: Mode,
+    /// `None`: start the target in this process.
+    pub(crate) live: Option<SocketAddr>,
+    pub(crate) tunnels: usize,
+    pub(crate) duration: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) ping: Option<u32>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) json: bool,
+}
+
+impl HoldArgs {
+    /// # Errors
+    ///
+    /// An address that is not loopback without `--allow-remote`.
+    pub(crate) fn check(self) -> Result<HoldPlan, UsageError> {
+        check_loopback("--proxy", &[self.proxy], self.allow_remote)?;
+        check_loopback("--live", self.live.as_slice(), self.allow_remote)?;
+        Ok(HoldPlan {
+            proxy: self.proxy,
+            mode: self.mode.into(),
+            live: self.live,
+            tunnels: self.tunnels as usize,
+            duration: self.duration,
+            timeout: self.timeout,
+            ping: self.ping,
+            pid: self.pid,
+            json: self.json,
+        })
     }
 }
 
@@ -123,6 +218,13 @@ Exit codes: 0 done, 1 failed while running, 2 bad usage.
 
 One command shows everything, given a proxy on 127.0.0.1:8090:
   risefall-load run --proxy 127.0.0.1:8090 --mode connect --self-contained";
+
+const HOLD_EXAMPLES: &str = "\
+Bytes per tunnel is the growth of VmRSS between no tunnel and all of them idle. Start from a fresh \
+proxy: memory that an earlier run left behind is reused and would not count.
+
+Example:
+  risefall-load hold --proxy 127.0.0.1:8090 --mode connect --self-contained --pid $(pidof risefall)";
 
 #[cfg(test)]
 mod tests {

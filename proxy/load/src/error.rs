@@ -57,6 +57,8 @@ pub(crate) enum RunError {
     },
     #[error("no live unit succeeded ({units} tried): see the outcomes above")]
     NothingSucceeded { units: u64 },
+    #[error("only {open} of --tunnels {wanted} are open: see the outcomes above")]
+    TunnelsMissing { open: usize, wanted: usize },
     #[error(
         "{flag} {count} needs about {needed} open files, and this process may have {allowed}: \
          lower {flag}, or raise the hard limit (`ulimit -Hn`)"
@@ -85,6 +87,14 @@ pub(crate) enum RunError {
     },
     #[error("the kernel went on accepting: no black hole here; use --dead-kind closed")]
     NoBlackHole,
+    #[error("--pid {pid}: cannot read its memory from {path}: {source}")]
+    Memory {
+        pid: u32,
+        path: String,
+        source: io::Error,
+    },
+    #[error("--pid {pid}: {path} has no VmRSS line (a kernel thread?)")]
+    NoMemoryLine { pid: u32, path: String },
     #[error("cannot start a thread or its event loop: {0}")]
     Runtime(#[source] io::Error),
     #[error("a loader thread panicked; this is a bug of the loader")]

@@ -11,6 +11,7 @@ mod args;
 mod body;
 mod client;
 mod error;
+mod hold;
 mod limits;
 mod message;
 mod origin;
@@ -53,6 +54,12 @@ fn perform(command: Command) -> Result<(), Failure> {
         Command::Run(args) => {
             let plan = args.check()?;
             let report = run::run(&plan)?;
+            show(&report, plan.json)?;
+            Ok(report.verdict()?)
+        }
+        Command::Hold(args) => {
+            let plan = args.check()?;
+            let report = hold::hold(&plan)?;
             show(&report, plan.json)?;
             Ok(report.verdict()?)
         }
