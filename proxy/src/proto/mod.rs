@@ -9,6 +9,7 @@
 //! kept or reserved for it. The verdict on some bytes does not depend on how they were cut into
 //! reads.
 
+pub mod sniff;
 pub mod socks5;
 pub mod target;
 
@@ -62,4 +63,26 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         Some(slice)
     }
+}
+
+/// Whether a byte may stand in an HTTP token: a method or a field name (RFC 9110 §5.6.2).
+pub(crate) const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
