@@ -1,1 +1,2 @@
 //! A full proxy on the risefall health registry.
+pub mod proto;
