@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod net;
 pub mod plan;
 pub mod proto;
