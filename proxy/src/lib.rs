@@ -6,3 +6,5 @@ pub mod error;
 pub mod net;
 pub mod plan;
 pub mod proto;
+pub mod telemetry;
+pub mod upstream;
