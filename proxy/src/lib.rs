@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod forward;
 pub mod net;
 pub mod plan;
 pub mod proto;
