@@ -1,2 +1,31 @@
 //! A full proxy on the risefall health registry.
+//!
+//! The binary `risefall` is a thin front of this library. [`runtime::start`] runs a
+//! [`plan::Plan`] in process, so that tests and benches start the same proxy on ports that the
+//! system chooses:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use risefall::{Policy, Registry};
+//! use risefall_proxy::plan::Draft;
+//! use risefall_proxy::runtime;
+//!
+//! let listen = vec!["127.0.0.1:0".parse().unwrap()];
+//! let plan = Draft { listen, admin: None, ..Draft::default() }.resolve().unwrap();
+//! let registry = Arc::new(Registry::new(Policy::default()));
+//! let running = runtime::start(plan, registry, None).unwrap();
+//! println!("proxy on {}", running.forward_addresses()[0]);
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod cli;
+pub mod error;
+pub mod forward;
+pub mod net;
+pub mod plan;
 pub mod proto;
+pub mod runtime;
+pub mod telemetry;
+pub mod upstream;

@@ -1,2 +1,15 @@
 //! The `risefall` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use risefall_proxy::cli;
+
+/// Connections come and go by the million, each with a few small allocations, all freed on the
+/// thread that made them: what mimalloc is best at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run(cli::Arguments::parse())
+}

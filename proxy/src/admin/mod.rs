@@ -1,0 +1,176 @@
+//! The admin API: what the running proxy knows, for this machine only.
+//!
+//! `GET /status` answers JSON. The listener is on loopback, but a page in a browser on this machine
+//! can reach that too: through a name of its own that it has point to 127.0.0.1 (DNS rebinding). So
+//! a request whose `Host` is not a loopback name or address is refused.
+
+pub mod report;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+pub use report::Report;
+
+/// Serves the API until it is dropped.
+pub async fn serve(listener: TcpListener, report: Rc<Report>) {
+    let places = Rc::new(Semaphore::new(CONNECTIONS_MOST));
+    loop {
+        let _ = places.acquire().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (report, places) = (Rc::clone(&report), Rc::clone(&places));
+                tokio::task::spawn_local(async move {
+                    let _place = places.acquire().await;
+                    let _ = tokio::time::timeout(CONNECTION_TIME, connection(stream, report)).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin API cannot accept connections; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, report: Rc<Report>) {
+    let service = service_fn(move |request| {
+        let answered = answer(&request, &report);
+        async { Ok::<_, Infallible>(answered) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_MOST)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "admin connection ended");
+    }
+}
+
+fn answer(request: &Request<Incoming>, report: &Report) -> Response<Full<Bytes>> {
+    let host = request
+        .headers()
+        .get(HOST)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    if !is_local(host) {
+        return text(
+            StatusCode::FORBIDDEN,
+            "the admin API answers to loopback names only\n",
+        );
+    }
+    match (request.uri().path(), request.method()) {
+        ("/status", &Method::GET | &Method::HEAD) => match serde_json::to_vec(&report.status()) {
+            Ok(json) => response(StatusCode::OK, "application/json", json),
+            Err(error) => {
+                tracing::error!(%error, "the status could not be written");
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the status could not be written\n",
+                )
+            }
+        },
+        ("/status", _) => {
+            let mut refused = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET is answered here\n",
+            );
+            refused
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            refused
+        }
+        _ => text(StatusCode::NOT_FOUND, "there is only /status here\n"),
+    }
+}
+
+/// Whether a `Host` field names this machine's loopback, with or without a port.
+fn is_local(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((ip, port)) => (ip, port.strip_prefix(':')),
+        None => host
+            .split_once(':')
+            .map_or((host, None), |(name, port)| (name, Some(port))),
+    };
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return false;
+    }
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", text)
+}
+
+fn response(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+const CONNECTIONS_MOST: usize = 32;
+const CONNECTION_TIME: Duration = Duration::from_secs(60);
+const HEAD_TIME: Duration = Duration::from_secs(5);
+const HEAD_MOST: usize = 16 * 1024;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_local() {
+        for host in [
+            "localhost",
+            "LOCALHOST:9901",
+            "127.0.0.1",
+            "127.0.0.1:9901",
+            "127.9.9.9",
+            "[::1]",
+            "[::1]:9901",
+            "[::ffff:127.0.0.1]:9901",
+        ] {
+            assert!(is_local(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9901",
+            "localhost.evil.example",
+            "127.0.0.1.evil",
+            "10.0.0.1:9901",
+            "localhost:x",
+            "[::1",
+            "[::2]:9901",
+            "127.0.0.1:9901:1",
+            "\u{ff}",
+        ] {
+            assert!(!is_local(host.as_bytes()), "{host}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The command line: what can be asked for, and what comes of it.
+//!
+//! Subcommands become plans here; what a plan must not hold is refused by [`crate::plan`].
+
+mod proxy;
+mod status;
+mod summary;
+pub mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The program's arguments.
+#[derive(Debug, Parser)]
+#[command(
+    name = "risefall",
+    version,
+    about = "A proxy that remembers which servers are worth dialling",
+    after_help = STARTS,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a forward proxy: HTTP, CONNECT and SOCKS5 on one port
+    Proxy(Box<proxy::Proxy>),
+    /// Show which addresses the running proxy holds for failing or down
+    Status(status::Status),
+}
+
+/// Does what the arguments ask for.
+///
+/// Exit codes: 0 done, 1 failed while running, 2 bad usage or configuration.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    match arguments.command {
+        Some(Command::Proxy(proxy)) => proxy.run(),
+        Some(Command::Status(status)) => status.run(),
+        None => {
+            println!(
+                "risefall {}, a proxy that remembers which servers are worth dialling\n",
+                VERSION
+            );
+            println!("{STARTS}\n\nEvery command explains itself: risefall proxy --help");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("risefall: {error}");
+    ExitCode::from(1)
+}
+
+fn bad_usage(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("risefall: {error}");
+    ExitCode::from(2)
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const STARTS: &str = "\
+One-line starts:
+  risefall proxy                               a proxy for this machine on 127.0.0.1:8090
+  risefall proxy --listen 127.0.0.1:3128       the same on another port
+  risefall proxy --listen 0.0.0.0:8090 --allow-clients 192.168.1.0/24
+                                               a proxy for a network
+  risefall status                              which addresses are failing or down
+  risefall status --json                       the same for programs
+
+Exit codes: 0 done, 1 failed while running, 2 bad usage.";

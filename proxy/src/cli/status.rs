@@ -1,0 +1,198 @@
+//! `risefall status`: asks the running proxy what it holds against which address.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{failed, units};
+use crate::admin::report::{AddressStatus, ProxyStatus};
+
+/// Show which addresses the running proxy holds for failing or down.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Status {
+    /// Admin address of the running proxy
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
+    admin: SocketAddr,
+
+    /// Print what the proxy answers, for programs: times in milliseconds
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why there is no status to show.
+#[derive(Debug, thiserror::Error)]
+enum StatusError {
+    #[error(
+        "nothing answers on {admin}: {error}; is `risefall proxy` running, and with this \
+         --admin address?"
+    )]
+    Unreachable { admin: SocketAddr, error: io::Error },
+    #[error("{admin} answered {found:?}, expected the status of a risefall proxy")]
+    NotOurs { admin: SocketAddr, found: String },
+}
+
+impl Status {
+    pub(super) fn run(self) -> ExitCode {
+        let shown = fetch(self.admin).and_then(|body| {
+            let status =
+                serde_json::from_str::<ProxyStatus>(&body).map_err(|_| StatusError::NotOurs {
+                    admin: self.admin,
+                    found: start_of(&body),
+                })?;
+            Ok(if self.json {
+                format!("{body}\n")
+            } else {
+                show(&status)
+            })
+        });
+        let shown = match shown {
+            Ok(shown) => shown,
+            Err(error) => return failed(error),
+        };
+        match io::stdout().write_all(shown.as_bytes()) {
+            // Whoever reads it has read enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(error),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+fn fetch(admin: SocketAddr) -> Result<String, StatusError> {
+    let answer = ask(admin).map_err(|error| StatusError::Unreachable { admin, error })?;
+    let not_ours = || StatusError::NotOurs {
+        admin,
+        found: start_of(&answer),
+    };
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(not_ours)?;
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(not_ours());
+    }
+    Ok(body.to_owned())
+}
+
+fn ask(admin: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /status HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MOST).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn start_of(text: &str) -> String {
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(80)
+        .collect()
+}
+
+fn show(status: &ProxyStatus) -> String {
+    let listeners: Vec<_> = status.listeners.iter().map(ToString::to_string).collect();
+    let mut out = format!(
+        "risefall {} on {}, up {}\n",
+        status.version,
+        listeners.join(", "),
+        about(status.uptime_ms)
+    );
+    if status.health.is_empty() {
+        out.push_str("no failing addresses\n");
+    } else {
+        out.push_str(&table(&status.health));
+    }
+    if status.overflow > 0 {
+        let overflow = status.overflow;
+        out.push_str(&format!(
+            "{overflow} failing addresses found no room and are not tracked\n"
+        ));
+    }
+    out
+}
+
+fn table(health: &[AddressStatus]) -> String {
+    let mut rows =
+        vec![["ADDRESS", "STATE", "STREAK", "LAST FAILURE", "NEXT TRY"].map(String::from)];
+    rows.extend(health.iter().map(row));
+    let mut widths = [0; 5];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let mut out = String::new();
+    for row in &rows {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn row(one: &AddressStatus) -> [String; 5] {
+    let streak = match (one.failures, one.successes) {
+        (failures, 0) => format!("{failures} failed"),
+        (_, successes) => format!("{successes} succeeded"),
+    };
+    let last = match (&one.last_cause, one.last_failure_age_ms) {
+        (Some(cause), Some(age)) => format!("{cause}, {} ago", about(age)),
+        (Some(cause), None) => cause.clone(),
+        (None, _) => "-".to_owned(),
+    };
+    let next = match one.retry_in_ms {
+        Some(ms) => format!("in {}", about(ms)),
+        None => "any time".to_owned(),
+    };
+    [
+        one.address.to_string(),
+        one.state.clone(),
+        streak,
+        last,
+        next,
+    ]
+}
+
+fn about(ms: u64) -> String {
+    units::show_about(Duration::from_millis(ms))
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_MOST: u64 = 64 * 1024 * 1024;
+const EXAMPLES: &str = "\
+Examples:
+  risefall status
+  risefall status --json | jq '.health[] | select(.state == \"down\")'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_say_when_an_address_is_tried_again() {
+        let one = AddressStatus {
+            address: "192.0.2.7:443".parse().unwrap(),
+            state: "down".to_owned(),
+            failures: 3,
+            successes: 0,
+            last_cause: Some("refused".to_owned()),
+            last_failure_age_ms: Some(12_300),
+            retry_in_ms: Some(47_700),
+        };
+        assert_eq!(
+            table(&[one]),
+            "ADDRESS        STATE  STREAK    LAST FAILURE        NEXT TRY\n\
+             192.0.2.7:443  down   3 failed  refused, 12.3s ago  in 47.7s\n"
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! What can go wrong with a client's wish, by cause.
+//!
+//! A [`Fault`] answers four questions by method, so that no caller reads its text: whose fault it
+//! is, whether another try could end better, what the client sees (an HTTP status with a
+//! `Proxy-Status` error type of RFC 9209 §2.3, or a SOCKS reply), and how loud the log is.
+
+use std::borrow::Cow;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use risefall::{ConnectError, DialFault};
+
+use crate::proto::TargetError;
+use crate::proto::socks5::Reply;
+
+/// Why a request or a tunnel did not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The request cannot be served as it is written; the text tells the client what to write.
+    #[error("{0}")]
+    BadRequest(Cow<'static, str>),
+    /// The target's authority is wrong.
+    #[error("bad target: {0}")]
+    BadTarget(#[from] TargetError),
+    /// The method is not one this proxy answers for itself.
+    #[error("{0}")]
+    Method(&'static str),
+    /// The client's address is in none of the ranges that may use the listener.
+    #[error("{client} is in none of the ranges that may use this proxy")]
+    Stranger {
+        /// The client.
+        client: IpAddr,
+    },
+    /// The target is one of this proxy's own listeners.
+    #[error("{address} is a listener of this proxy itself")]
+    Loop {
+        /// The address that was about to be dialled.
+        address: SocketAddr,
+    },
+    /// The target is in a range that this listener's clients may not reach.
+    #[error("{address} is not a public address, and this listener does not allow private ones")]
+    Prohibited {
+        /// The address that was about to be dialled.
+        address: SocketAddr,
+    },
+    /// The name could not be resolved.
+    #[error("name {name} not resolved: {error}")]
+    Name {
+        /// The name.
+        name: Box<str>,
+        /// What the resolver said.
+        error: io::Error,
+    },
+    /// The resolver did not answer in time.
+    #[error("name {name} not resolved within {after:?}")]
+    NameTimedOut {
+        /// The name.
+        name: Box<str>,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// No connection: the health registry or the dials say why.
+    #[error("{error}")]
+    Connect {
+        /// The most telling of the reasons.
+        how: NoStream,
+        /// All of them.
+        error: ConnectError,
+    },
+    /// The origin did not begin its answer in time.
+    #[error("{address} did not begin its answer within {after:?}")]
+    HeadTimedOut {
+        /// The origin.
+        address: SocketAddr,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The origin closed, or broke the protocol, before its answer was whole.
+    #[error("{address} gave no usable answer: {reason}")]
+    Broken {
+        /// The origin.
+        address: SocketAddr,
+        /// What was wrong.
+        reason: Box<str>,
+    },
+    /// A bound of this proxy is reached.
+    #[error("too many {what}; the limit is {limit}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// Nothing moved for too long.
+    #[error("nothing moved for {after:?}")]
+    Idle {
+        /// How long.
+        after: Duration,
+    },
+    /// The connection was cut: by a peer in the middle of it, or by the end of draining.
+    #[error("cut: {0}")]
+    Cut(&'static str),
+    /// This process or its host failed.
+    #[error("the proxy itself failed: {0}")]
+    Internal(#[from] io::Error),
+}
+
+/// The most telling reason why no stream came of a dial.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum NoStream {
+    /// The registry says every address is down; nothing was dialled.
+    Down,
+    /// The name has no addresses.
+    NoAddress,
+    /// This host is out of something, or forbids it.
+    Ours,
+    /// This host has no route there.
+    NoRoute,
+    /// The network says that the host cannot be reached.
+    HostUnreachable,
+    /// No answer in time.
+    TimedOut,
+    /// The host cut the handshake.
+    Reset,
+    /// Nothing listens there.
+    Refused,
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The client asked for what it may not or cannot have.
+    Client,
+    /// The target failed.
+    Upstream,
+    /// The operator's bound or rule is in the way.
+    Operator,
+    /// This process or its host failed.
+    Us,
+}
+
+impl Fault {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self {
+            Self::BadRequest(_) | Self::BadTarget(_) | Self::Method(_) | Self::Loop { .. } => {
+                Side::Client
+            }
+            Self::Stranger { .. } | Self::Prohibited { .. } | Self::Limit { .. } => Side::Operator,
+            Self::Connect {
+                how: NoStream::Ours | NoStream::NoRoute,
+                ..
+            }
+            | Self::Internal(_) => Side::Us,
+            Self::Idle { .. } | Self::Cut(_) => Side::Client,
+            Self::Name { .. }
+            | Self::NameTimedOut { .. }
+            | Self::Connect { .. }
+            | Self::HeadTimedOut { .. }
+            | Self::Broken { .. } => Side::Upstream,
+        }
+    }
+
+    /// Whether the same request may end better later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.status(), 502..=504)
+    }
+
+    /// The HTTP status that tells the client.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) | Self::BadTarget(_) => 400,
+            Self::Method(_) => 405,
+            Self::Stranger { .. } | Self::Prohibited { .. } => 403,
+            Self::Loop { .. } => 508,
+            Self::Name { .. } | Self::Broken { .. } => 502,
+            Self::NameTimedOut { .. } | Self::HeadTimedOut { .. } | Self::Idle { .. } => 504,
+            Self::Limit { .. } => 503,
+            Self::Cut(_) | Self::Internal(_) => 500,
+            Self::Connect { how, .. } => match how {
+                NoStream::Down => 503,
+                NoStream::TimedOut => 504,
+                NoStream::Ours => 500,
+                NoStream::NoAddress
+                | NoStream::NoRoute
+                | NoStream::HostUnreachable
+                | NoStream::Reset
+                | NoStream::Refused => 502,
+            },
+        }
+    }
+
+    /// The error type for `Proxy-Status` (RFC 9209 §2.3) and for the access log.
+    #[must_use]
+    pub fn token(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) | Self::BadTarget(_) => "http_request_error",
+            Self::Method(_) | Self::Stranger { .. } => "http_request_denied",
+            Self::Loop { .. } => "proxy_loop_detected",
+            Self::Prohibited { .. } => "destination_ip_prohibited",
+            Self::Name { .. } => "dns_error",
+            Self::NameTimedOut { .. } => "dns_timeout",
+            Self::HeadTimedOut { .. } => "http_response_timeout",
+            Self::Broken { .. } => "http_response_incomplete",
+            Self::Limit { .. } => "connection_limit_reached",
+            Self::Idle { .. } => "connection_read_timeout",
+            Self::Cut(_) => "connection_terminated",
+            Self::Internal(_) => "proxy_internal_error",
+            Self::Connect { how, .. } => match how {
+                NoStream::Down => "destination_unavailable",
+                NoStream::NoAddress => "dns_error",
+                NoStream::Ours => "proxy_internal_error",
+                NoStream::NoRoute | NoStream::HostUnreachable => "destination_ip_unroutable",
+                NoStream::TimedOut => "connection_timeout",
+                NoStream::Reset => "connection_terminated",
+                NoStream::Refused => "connection_refused",
+            },
+        }
+    }
+
+    /// The SOCKS5 reply that tells the client (RFC 1928 §6).
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        match self {
+            Self::Stranger { .. } | Self::Loop { .. } | Self::Prohibited { .. } => {
+                Reply::NotAllowed
+            }
+            Self::Name { .. } => Reply::HostUnreachable,
+            Self::NameTimedOut { .. } => Reply::TtlExpired,
+            Self::Connect { how, .. } => match how {
+                NoStream::Down | NoStream::NoAddress | NoStream::HostUnreachable => {
+                    Reply::HostUnreachable
+                }
+                NoStream::Ours => Reply::GeneralFailure,
+                NoStream::NoRoute => Reply::NetworkUnreachable,
+                NoStream::TimedOut => Reply::TtlExpired,
+                NoStream::Reset | NoStream::Refused => Reply::ConnectionRefused,
+            },
+            _ => Reply::GeneralFailure,
+        }
+    }
+
+    /// When a new try makes sense, if that is known: whole seconds, for `Retry-After`.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Connect {
+                error: ConnectError::FallDown { addresses },
+                ..
+            } => {
+                let soonest = addresses
+                    .iter()
+                    .filter_map(|status| status.retry_in)
+                    .min()?;
+                Some(
+                    soonest
+                        .as_millis()
+                        .div_ceil(1000)
+                        .try_into()
+                        .unwrap_or(u64::MAX)
+                        .max(1),
+                )
+            }
+            Self::Limit { .. } => Some(1),
+            _ => None,
+        }
+    }
+
+    /// How loud the log is: what an operator can act upon is a warning, the rest is for curiosity.
+    #[must_use]
+    pub fn level(&self) -> tracing::Level {
+        match self.side() {
+            Side::Us => tracing::Level::ERROR,
+            Side::Operator => tracing::Level::WARN,
+            Side::Upstream => tracing::Level::INFO,
+            Side::Client => tracing::Level::DEBUG,
+        }
+    }
+
+    /// Writes the fault into the log, at its level.
+    pub fn log(&self, client: SocketAddr) {
+        match self.level() {
+            tracing::Level::ERROR => tracing::error!(%client, fault = self.token(), "{self}"),
+            tracing::Level::WARN => tracing::warn!(%client, fault = self.token(), "{self}"),
+            tracing::Level::INFO => tracing::info!(%client, fault = self.token(), "{self}"),
+            _ => tracing::debug!(%client, fault = self.token(), "{self}"),
+        }
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        let how = match &error {
+            ConnectError::FallDown { .. } => NoStream::Down,
+            ConnectError::Unreachable { attempts } => attempts
+                .iter()
+                .map(|attempt| NoStream::of(&attempt.fault))
+                .max()
+                .unwrap_or(NoStream::NoAddress),
+            _ => NoStream::NoAddress,
+        };
+        Self::Connect { how, error }
+    }
+}
+
+impl NoStream {
+    fn of(fault: &DialFault) -> Self {
+        match fault {
+            DialFault::Down(_) => Self::Down,
+            DialFault::TimedOut(_) => Self::TimedOut,
+            DialFault::Io(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => Self::Refused,
+                io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Reset,
+                io::ErrorKind::TimedOut => Self::TimedOut,
+                io::ErrorKind::HostUnreachable => Self::HostUnreachable,
+                io::ErrorKind::NetworkUnreachable => Self::NoRoute,
+                _ => Self::Ours,
+            },
+            _ => Self::Ours,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What the connections of one worker share, and what each has for itself.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::server::conn::http1;
+use hyper::{Method, Uri};
+use tokio::sync::Notify;
+
+use crate::error::{Fault, NoStream};
+use crate::forward::body::Upload;
+use crate::net::dial::{Dialled, Dialler};
+use crate::net::guard::Guard;
+use crate::net::relay::Moved;
+use crate::net::ticks::{Span, Ticks, Watch};
+use crate::plan::Plan;
+use crate::proto::Target;
+use crate::telemetry::access::{AccessWriter, Line};
+use crate::upstream::pool::Pool;
+
+/// One worker's means. Lives as long as the worker, across plans.
+pub struct Context {
+    /// The deadlines of all connections.
+    pub ticks: Ticks,
+    /// The way out.
+    pub dialler: Dialler,
+    /// Idle connections to origins.
+    pub pool: Pool<Upload>,
+    /// Where access lines go; `None` when the log is off.
+    pub access: Option<AccessWriter>,
+    /// How HTTP is served.
+    pub http: http1::Builder,
+    /// Set once: no new work is taken.
+    pub draining: Cell<bool>,
+    /// How many client connections are open.
+    pub live: Cell<usize>,
+    /// Told when a connection has ended and when draining begins.
+    pub changed: Notify,
+}
+
+/// What the plan says, made ready for one worker. A connection keeps the rules it began with.
+pub struct Rules {
+    /// The plan itself.
+    pub plan: Arc<Plan>,
+    /// Which targets may be dialled.
+    pub guard: Guard,
+    /// The plan's deadlines in ticks.
+    pub spans: Spans,
+}
+
+/// Deadlines in ticks; see [`crate::plan::Timeouts`].
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    pub(super) handshake: Span,
+    pub(super) keep_alive: Span,
+    pub(super) answer: Span,
+    pub(super) idle: Span,
+    /// How long a connection without a request is still listened to when draining.
+    pub(super) grace: Span,
+    /// How long a peer's last bytes are waited for after an error was answered.
+    pub(super) linger: Span,
+}
+
+/// One client connection.
+pub(super) struct Session {
+    pub(super) context: Rc<Context>,
+    pub(super) rules: Rc<Rules>,
+    pub(super) client: SocketAddr,
+    pub(super) watch: Watch,
+    pub(super) phase: Cell<Phase>,
+    /// Bytes of the exchange or tunnel that goes on now.
+    pub(super) moved: Moved,
+    /// A dialled stream on its way from the CONNECT request to the tunnel.
+    pub(super) tunnel: Cell<Option<Dialled>>,
+    /// Whether bytes of the client may still be on their way that nobody will read.
+    pub(super) has_unread: Cell<bool>,
+    record: RefCell<Option<Record>>,
+    _place: Place,
+}
+
+/// What the connection waits for, and so what its deadline means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// The next request's first byte.
+    Waiting,
+    /// The rest of a head.
+    Head,
+    /// The service, which keeps its own deadline.
+    Busy,
+    /// The response's body.
+    Body,
+}
+
+/// What the access log will say.
+struct Record {
+    started: Instant,
+    what: What,
+    status: u16,
+    address: Option<SocketAddr>,
+    health: &'static str,
+    fault: Option<&'static str>,
+}
+
+pub(super) enum What {
+    Http(Method, Uri),
+    Socks5(Target),
+}
+
+/// One of the worker's places for connections; free again when dropped.
+pub struct Place(Rc<Context>);
+
+impl Context {
+    /// Takes a place for a connection.
+    #[must_use]
+    pub fn enter(self: &Rc<Self>) -> Place {
+        self.live.set(self.live.get() + 1);
+        Place(Rc::clone(self))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.live.set(self.0.live.get() - 1);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Rules {
+    /// Makes `plan` ready for the worker that `ticks` belong to. `own` are the addresses that the
+    /// process listens on.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, own: Vec<SocketAddr>, ticks: &Ticks) -> Self {
+        let timeouts = plan.timeouts;
+        let spans = Spans {
+            handshake: ticks.span(timeouts.handshake),
+            keep_alive: ticks.span(timeouts.keep_alive),
+            answer: ticks.span(timeouts.answer),
+            idle: ticks.span(timeouts.idle),
+            grace: ticks.span(timeouts.handshake.min(GRACE)),
+            linger: ticks.span(timeouts.handshake.min(LINGER)),
+        };
+        Self {
+            guard: Guard::new(own, plan.allow_private),
+            plan,
+            spans,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(place: Place, rules: Rc<Rules>, client: SocketAddr) -> Self {
+        let context = Rc::clone(&place.0);
+        let watch = context.ticks.watch();
+        watch.arm(rules.spans.handshake);
+        Self {
+            context,
+            rules,
+            client,
+            watch,
+            phase: Cell::new(Phase::Head),
+            moved: Moved::default(),
+            tunnel: Cell::new(None),
+            has_unread: Cell::new(false),
+            record: RefCell::new(None),
+            _place: place,
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.context.draining.get()
+    }
+
+    /// Begins an exchange or a tunnel; the access line tells its end.
+    pub(super) fn begin(&self, what: impl FnOnce() -> What) {
+        self.moved.up.set(0);
+        self.moved.down.set(0);
+        if self.context.access.is_some() {
+            *self.record.borrow_mut() = Some(Record {
+                started: Instant::now(),
+                what: what(),
+                status: 0,
+                address: None,
+                health: "-",
+                fault: None,
+            });
+        }
+    }
+
+    /// Notes where the exchange goes and what the registry said to that.
+    pub(super) fn note_address(&self, address: SocketAddr, health: &'static str) {
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.address = Some(address);
+            record.health = health;
+        }
+    }
+
+    /// Notes what was answered.
+    pub(super) fn note_status(&self, status: u16) {
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.status = status;
+        }
+    }
+
+    /// Notes and logs what went wrong.
+    pub(super) fn note_fault(&self, fault: &Fault) {
+        fault.log(self.client);
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.fault = Some(fault.token());
+            if let Fault::Connect { how, .. } = fault {
+                record.health = if *how == NoStream::Down {
+                    "falldown"
+                } else {
+                    "up"
+                };
+            }
+        }
+    }
+
+    /// Notes that the exchange was left in the middle, unless a better reason is known.
+    pub(super) fn note_cut(&self) {
+        let is_known = self
+            .record
+            .borrow()
+            .as_ref()
+            .is_none_or(|record| record.fault.is_some());
+        if !is_known {
+            self.note_fault(&Fault::Cut("the exchange was left in the middle"));
+        }
+    }
+
+    /// Ends the exchange or tunnel with its access line.
+    pub(super) fn finish(&self) {
+        let Some(record) = self.record.borrow_mut().take() else {
+            return;
+        };
+        let Some(access) = &self.context.access else {
+            return;
+        };
+        let (protocol, method, target) = match &record.what {
+            What::Http(Method::CONNECT, uri) => ("connect", "CONNECT", uri.to_string()),
+            What::Http(method, uri) => ("http", method.as_str(), uri.to_string()),
+            What::Socks5(target) => ("socks5", "CONNECT", target.to_string()),
+        };
+        access.write(&Line {
+            client: self.client,
+            protocol,
+            method,
+            target: &target,
+            status: record.status,
+            bytes_in: self.moved.up.get(),
+            bytes_out: self.moved.down.get(),
+            took: record.started.elapsed(),
+            address: record.address,
+            health: record.health,
+            fault: record.fault,
+        });
+    }
+
+    /// After an exchange: the connection waits for the next request.
+    pub(super) fn finish_exchange(&self) {
+        self.finish();
+        self.phase.set(Phase::Waiting);
+        self.watch.arm(self.rules.spans.keep_alive);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.note_cut();
+        self.finish();
+    }
+}
+
+const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);

@@ -1,0 +1,317 @@
+//! One HTTP request: answered here, sent to its origin, or made into a tunnel.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+
+use crate::error::Fault;
+use crate::forward::body::{Reply, Upload};
+use crate::forward::context::{Phase, Session, What};
+use crate::forward::{answer, headers};
+use crate::proto::Target;
+use crate::upstream::pool::Lease;
+
+/// Serves one request.
+pub(super) async fn serve(
+    session: Rc<Session>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    session.phase.set(Phase::Busy);
+    session.watch.disarm();
+    session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
+    let has_body = !request.body().is_end_stream();
+    let answered = match request.method() {
+        &Method::CONNECT => connect(&session, &request).await,
+        _ => forward(&session, request).await,
+    };
+    let response = answered.unwrap_or_else(|fault| {
+        session.note_fault(&fault);
+        session.has_unread.set(has_body);
+        answer::fault(&fault, &session)
+    });
+    session.note_status(response.status().as_u16());
+    session.phase.set(Phase::Body);
+    session.watch.arm(session.rules.spans.idle);
+    Ok(response)
+}
+
+/// Dials for a tunnel; the connection's task takes it from the session when 200 has been written.
+async fn connect(
+    session: &Rc<Session>,
+    request: &Request<Incoming>,
+) -> Result<Response<Reply>, Fault> {
+    let target = request
+        .uri()
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let target = Target::parse(target)?;
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|len| len != "0")
+    {
+        // Whoever believes in such a body reads the tunnel's first bytes as it.
+        return Err(bad_request(
+            "a CONNECT request has no body; what follows it is the tunnel",
+        ));
+    }
+    let dialled = session
+        .context
+        .dialler
+        .dial(&target, &session.rules.guard)
+        .await?;
+    session.note_address(dialled.address, "up");
+    session.tunnel.set(Some(dialled));
+    Ok(Response::new(Reply::tunnel()))
+}
+
+async fn forward(
+    session: &Rc<Session>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Fault> {
+    let (mut parts, body) = request.into_parts();
+    if parts.uri.authority().is_none() {
+        return for_ourselves(session, &parts);
+    }
+    check_uri(&parts.uri)?;
+    if let Some(answer) = count_forwards(session, &mut parts)? {
+        return Ok(answer);
+    }
+    headers::to_origin(&mut parts.headers, parts.version, &parts.uri);
+    parts.version = Version::HTTP_11;
+    // Holds what the engine would need to switch protocols; this hop does not.
+    parts.extensions.clear();
+    let authority = std::mem::take(&mut parts.uri);
+    parts.uri = origin_form(&authority);
+    let authority = authority
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let request = Request::from_parts(parts, Upload::new(body, session));
+    let (response, lease) = send(session, authority, request).await?;
+    reply(session, response, lease)
+}
+
+/// Sends over a connection that is open already, or else over a new one.
+async fn send(
+    session: &Rc<Session>,
+    authority: &str,
+    mut request: Request<Upload>,
+) -> Result<(Response<Incoming>, Lease<Upload>), Fault> {
+    if let Some(mut lease) = session.context.pool.take(authority) {
+        session.note_address(lease.address, "pooled");
+        let spare = SpareHead::of(&request);
+        request = match try_send(session, &mut lease, request).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(Unsent::Whole(request)) => *request,
+            // The server closed its idle connection while the request was on its way there.
+            Err(Unsent::Lost(fault)) => match spare {
+                Some(head) => head.into_request(session),
+                None => return Err(fault),
+            },
+            Err(Unsent::Failed(fault)) => return Err(fault),
+        };
+    }
+    let target = Target::parse_or_port(authority, HTTP_PORT)?;
+    let dialled = session
+        .context
+        .dialler
+        .dial(&target, &session.rules.guard)
+        .await?;
+    let address = dialled.address;
+    session.note_address(address, "up");
+    let mut lease = (session
+        .context
+        .pool
+        .adopt(authority, dialled.stream, address)
+        .await)
+        .map_err(|error| broken(address, &error))?;
+    match try_send(session, &mut lease, request).await {
+        Ok(response) => Ok((response, lease)),
+        Err(Unsent::Lost(fault) | Unsent::Failed(fault)) => Err(fault),
+        Err(Unsent::Whole(_)) => {
+            let reason = "it closed the connection before the request".into();
+            Err(Fault::Broken { address, reason })
+        }
+    }
+}
+
+/// Why there is no response.
+enum Unsent {
+    /// Nothing of the request was sent; here it is.
+    Whole(Box<Request<Upload>>),
+    /// The connection ended without a byte of a response.
+    Lost(Fault),
+    /// Anything else.
+    Failed(Fault),
+}
+
+async fn try_send(
+    session: &Rc<Session>,
+    lease: &mut Lease<Upload>,
+    request: Request<Upload>,
+) -> Result<Response<Incoming>, Unsent> {
+    let address = lease.address;
+    session.watch.arm(session.rules.spans.answer);
+    let sent = session
+        .watch
+        .guard(lease.sender.try_send_request(request))
+        .await;
+    session.watch.disarm();
+    let Some(sent) = sent else {
+        let after = session.rules.plan.timeouts.answer;
+        return Err(Unsent::Failed(Fault::HeadTimedOut { address, after }));
+    };
+    sent.map_err(|mut error| match error.take_message() {
+        Some(request) => Unsent::Whole(Box::new(request)),
+        None => {
+            let error = error.into_error();
+            let fault = broken(address, &error);
+            if is_lost(&error) {
+                Unsent::Lost(fault)
+            } else {
+                Unsent::Failed(fault)
+            }
+        }
+    })
+}
+
+fn reply(
+    session: &Rc<Session>,
+    response: Response<Incoming>,
+    lease: Lease<Upload>,
+) -> Result<Response<Reply>, Fault> {
+    let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let reason = "it switched to a protocol that nobody asked for".into();
+        return Err(Fault::Broken {
+            address: lease.address,
+            reason,
+        });
+    }
+    headers::to_client(&mut parts.headers, parts.version);
+    parts.version = Version::HTTP_11;
+    Ok(Response::from_parts(
+        parts,
+        Reply::origin(body, lease, session),
+    ))
+}
+
+/// A request whose target is this proxy itself.
+fn for_ourselves(session: &Rc<Session>, parts: &Parts) -> Result<Response<Reply>, Fault> {
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        return Ok(answer::options(session));
+    }
+    Err(bad_request(
+        "this is a forward proxy, not a web server: set it as the proxy of your client, \
+         for example curl -x http://HOST:PORT http://example.com/",
+    ))
+}
+
+fn check_uri(uri: &Uri) -> Result<(), Fault> {
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            return Err(bad_request(
+                "for https:// a proxy is asked with CONNECT host:443",
+            ));
+        }
+        _ => return Err(bad_request("only http:// targets are forwarded")),
+    }
+    // Checked here too, because a pooled connection is found by the authority's text.
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(bad_request(
+            "a target does not hold a user name; use an Authorization field",
+        ));
+    }
+    Ok(())
+}
+
+/// `Max-Forwards` (RFC 9110 §7.6.2): at 0 the request is for us, else one less.
+fn count_forwards(
+    session: &Rc<Session>,
+    parts: &mut Parts,
+) -> Result<Option<Response<Reply>>, Fault> {
+    if parts.method != Method::OPTIONS && parts.method != Method::TRACE {
+        return Ok(None);
+    }
+    let Some(left) = parts.headers.get(&MAX_FORWARDS) else {
+        return Ok(None);
+    };
+    let left = left.to_str().ok().and_then(|left| left.parse::<u32>().ok());
+    match left {
+        None => Err(bad_request("found a Max-Forwards that is not a number")),
+        Some(0) if parts.method == Method::OPTIONS => Ok(Some(answer::options(session))),
+        // The trace would show what other hops have added for this one alone.
+        Some(0) => Err(Fault::Method("this proxy does not answer TRACE itself")),
+        Some(left) => {
+            parts
+                .headers
+                .insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+            Ok(None)
+        }
+    }
+}
+
+/// What follows the authority (RFC 9112 §3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned();
+    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+}
+
+/// What it takes to ask again without harm: an idempotent method (RFC 9110 §9.2.2), no body.
+struct SpareHead {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl SpareHead {
+    fn of(request: &Request<Upload>) -> Option<Self> {
+        let is_harmless = request.method().is_idempotent() && request.body().is_end_stream();
+        is_harmless.then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    fn into_request(self, session: &Rc<Session>) -> Request<Upload> {
+        let mut request = Request::new(Upload::empty(session));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// Whether the connection ended before a byte of the response.
+fn is_lost(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_canceled() || is_io(error)
+}
+
+fn is_io(error: &hyper::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}
+
+fn broken(address: std::net::SocketAddr, error: &hyper::Error) -> Fault {
+    let reason = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}").into(),
+        None => error.to_string().into(),
+    };
+    Fault::Broken { address, reason }
+}
+
+fn bad_request(hint: &'static str) -> Fault {
+    Fault::BadRequest(Cow::Borrowed(hint))
+}
+
+const HTTP_PORT: u16 = 80;
+const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");

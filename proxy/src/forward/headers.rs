@@ -1,0 +1,195 @@
+//! What a proxy changes in a message's head, and nothing else.
+//!
+//! Hop-by-hop fields belong to one connection (RFC 9110 §7.6.1) and stay behind in both
+//! directions. What frames the body is written anew by the engine, so no sender's framing is
+//! passed on in two readings.
+
+use hyper::HeaderMap;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use hyper::{Uri, Version};
+
+/// Makes a client's request head fit for the origin.
+pub(super) fn to_origin(headers: &mut HeaderMap, version: Version, uri: &Uri) {
+    let takes_trailers = headers.get_all(TE).iter().any(has_trailers);
+    let is_chunked = strip(headers);
+    if is_chunked {
+        // Said anew, because the engine sends no body with a GET unless it is told to.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if takes_trailers {
+        // TE is for this hop and has to be named as such (RFC 9110 §10.1.4).
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    set_host(headers, uri);
+    add_via(headers, version);
+}
+
+/// Makes an origin's response head fit for the client.
+pub(super) fn to_client(headers: &mut HeaderMap, version: Version) {
+    strip(headers);
+    add_via(headers, version);
+}
+
+/// The URI's authority wins over what the client said (RFC 9112 §3.2.2).
+fn set_host(headers: &mut HeaderMap, uri: &Uri) {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let mut hosts = headers.get_all(HOST).iter();
+    if hosts.next().is_some_and(|host| host == authority) && hosts.next().is_none() {
+        return;
+    }
+    if let Ok(host) = HeaderValue::from_str(authority) {
+        headers.insert(HOST, host);
+    }
+}
+
+/// A pseudonym, never the host's name (RFC 9110 §7.6.3).
+fn add_via(headers: &mut HeaderMap, version: Version) {
+    headers.append(
+        VIA,
+        match version {
+            Version::HTTP_10 => HeaderValue::from_static("1.0 risefall"),
+            _ => HeaderValue::from_static("1.1 risefall"),
+        },
+    );
+}
+
+/// Removes what belongs to the connection; tells whether the body came in chunks.
+fn strip(headers: &mut HeaderMap) -> bool {
+    strip_named(headers);
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    let is_chunked = headers.remove(TRANSFER_ENCODING).is_some();
+    if is_chunked {
+        // Two framings are one too many (RFC 9112 §6.3).
+        headers.remove(CONTENT_LENGTH);
+    } else {
+        headers.remove(TRAILER);
+    }
+    is_chunked
+}
+
+/// Removes every field that `Connection` names, and `Connection`.
+fn strip_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        // Framing is not the sender's to hide.
+        .filter(|name| *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH)
+        .collect();
+    headers.remove(CONNECTION);
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn has_trailers(te: &HeaderValue) -> bool {
+    te.as_bytes()
+        .split(|&byte| byte == b',')
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+const HOP_BY_HOP: [HeaderName; 6] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    UPGRADE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn to_origin(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = headers(fields);
+        let uri = Uri::from_static("http://example.com:8080/path");
+        super::to_origin(&mut headers, Version::HTTP_11, &uri);
+        headers
+    }
+
+    #[test]
+    fn fields_of_the_connection_stay_behind() {
+        let sent = to_origin(&[
+            ("host", "example.com:8080"),
+            ("connection", "close, X-Secret"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "2"),
+            ("x-kept", "3"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic Zm9vOmJhcg=="),
+            ("te", "gzip"),
+            ("upgrade", "websocket"),
+            ("trailer", "x-sum"),
+        ]);
+        let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["host", "via", "x-kept"]);
+    }
+
+    #[test]
+    fn the_uri_wins_over_the_host_field() {
+        for fields in [
+            &[("host", "evil.example")][..],
+            &[("host", "example.com:8080"), ("host", "evil.example")],
+            &[],
+        ] {
+            let sent = to_origin(fields);
+            let hosts: Vec<_> = sent.get_all(HOST).iter().collect();
+            assert_eq!(hosts, ["example.com:8080"]);
+        }
+    }
+
+    #[test]
+    fn trailers_are_asked_for_in_a_field_that_names_itself() {
+        let sent = to_origin(&[("te", "gzip, trailers"), ("connection", "te")]);
+        assert_eq!(sent["te"], "trailers");
+        assert_eq!(sent["connection"], "te");
+    }
+
+    #[test]
+    fn a_chunked_body_is_framed_once() {
+        let sent = to_origin(&[
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("trailer", "x-sum"),
+        ]);
+        assert_eq!(sent["transfer-encoding"], "chunked");
+        assert_eq!(sent["trailer"], "x-sum");
+        assert!(!sent.contains_key(CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn framing_cannot_be_hidden_by_naming_it() {
+        let sent = to_origin(&[("connection", "content-length"), ("content-length", "5")]);
+        assert_eq!(sent["content-length"], "5");
+    }
+
+    #[test]
+    fn earlier_proxies_stay_named() {
+        let mut received = headers(&[("via", "1.0 squid")]);
+        to_client(&mut received, Version::HTTP_10);
+        let via: Vec<_> = received.get_all(VIA).iter().collect();
+        assert_eq!(via, ["1.0 squid", "1.0 risefall"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! SOCKS5 (RFC 1928): a greeting, a request, a reply, and then a tunnel.
+//!
+//! A request that cannot be served gets its reply before the connection is closed, so that the
+//! client knows why. A client that is barred learns it in the same way.
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::error::Fault;
+use crate::forward::context::{Session, What};
+use crate::forward::{Tunnel, http, read_more};
+use crate::net::dial::Dialled;
+use crate::proto::socks5::{self, Method, NO_ADDRESS, Reply, Request};
+use crate::proto::{Parsed, Target};
+
+/// Serves the handshake; gives the tunnel if there is one. `bytes` were read before.
+///
+/// # Cancel safety
+///
+/// Dropping it closes the connection without a reply.
+pub(super) async fn serve(
+    mut stream: TcpStream,
+    mut bytes: Vec<u8>,
+    session: &Session,
+    barred: Option<Fault>,
+) -> Option<Tunnel> {
+    let target = negotiate(&mut stream, &mut bytes, session).await?;
+    session.begin(|| What::Socks5(target.clone()));
+    session.watch.disarm();
+    match connect(&mut stream, &target, session, barred).await {
+        Ok(dialled) => Some(Tunnel {
+            client: stream,
+            early: bytes,
+            dialled,
+        }),
+        Err(fault) => {
+            session.note_fault(&fault);
+            refuse(&mut stream, fault.reply(), session).await;
+            session.finish();
+            None
+        }
+    }
+}
+
+/// Reads greeting and request, and leaves in `bytes` what follows them. `None` if the connection
+/// is over: the client has been told why, as far as there is an answer for it.
+async fn negotiate(
+    stream: &mut TcpStream,
+    bytes: &mut Vec<u8>,
+    session: &Session,
+) -> Option<Target> {
+    let greeting = loop {
+        match socks5::parse_greeting(bytes) {
+            Ok(Parsed::Whole { value, consumed }) => {
+                break (value.choose(&[Method::NoAuth]), consumed);
+            }
+            Ok(Parsed::NeedMore) => {}
+            Err(error) => {
+                tracing::debug!(client = %session.client, %error, "bad SOCKS5 greeting");
+                if let Some(answer) = error.answer() {
+                    close_with(stream, &answer, session).await;
+                }
+                return None;
+            }
+        }
+        if !read_more(stream, bytes, socks5::GREETING_LIMIT, session).await {
+            return None;
+        }
+    };
+    let (method, consumed) = greeting;
+    bytes.drain(..consumed);
+    if method.is_none() {
+        close_with(stream, &socks5::encode_method(None), session).await;
+        return None;
+    }
+    write(stream, &socks5::encode_method(method), session).await?;
+    read_request(stream, bytes, session).await
+}
+
+async fn read_request(
+    stream: &mut TcpStream,
+    bytes: &mut Vec<u8>,
+    session: &Session,
+) -> Option<Target> {
+    loop {
+        let reply = match socks5::parse_request(bytes) {
+            Ok(Parsed::Whole {
+                value: Request::Connect(target),
+                consumed,
+            }) => {
+                bytes.drain(..consumed);
+                return Some(target);
+            }
+            Ok(Parsed::Whole { .. }) => Reply::CommandNotSupported,
+            Ok(Parsed::NeedMore) => {
+                if !read_more(stream, bytes, socks5::REQUEST_LIMIT, session).await {
+                    return None;
+                }
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(client = %session.client, %error, "bad SOCKS5 request");
+                error.answer()
+            }
+        };
+        refuse(stream, reply, session).await;
+        return None;
+    }
+}
+
+/// Dials, and tells the client with the address its traffic will come from.
+async fn connect(
+    stream: &mut TcpStream,
+    target: &Target,
+    session: &Session,
+    barred: Option<Fault>,
+) -> Result<Dialled, Fault> {
+    if let Some(fault) = barred {
+        return Err(fault);
+    }
+    let dialled = session
+        .context
+        .dialler
+        .dial(target, &session.rules.guard)
+        .await?;
+    session.note_address(dialled.address, "up");
+    let bound = dialled.stream.local_addr().unwrap_or(NO_ADDRESS);
+    session.watch.arm(session.rules.spans.handshake);
+    write(stream, &Reply::Succeeded.encode(bound), session)
+        .await
+        .ok_or(Fault::Cut("the client left before the reply"))?;
+    Ok(dialled)
+}
+
+async fn refuse(stream: &mut TcpStream, reply: Reply, session: &Session) {
+    session.note_status(reply.code().into());
+    session.watch.arm(session.rules.spans.handshake);
+    close_with(stream, &reply.encode(NO_ADDRESS), session).await;
+}
+
+async fn close_with(stream: &mut TcpStream, answer: &[u8], session: &Session) {
+    if write(stream, answer, session).await.is_some() {
+        http::linger(stream, session).await;
+    }
+}
+
+/// `None` if the client is gone or does not take it in time.
+async fn write(stream: &mut TcpStream, bytes: &[u8], session: &Session) -> Option<()> {
+    session.watch.guard(stream.write_all(bytes)).await?.ok()
+}

@@ -1,0 +1,11 @@
+//! Sockets: listening, looking names up, dialling, joining two streams.
+//!
+//! Nothing here knows HTTP, configuration or plans; what is needed of them comes as plain values.
+
+pub mod dial;
+pub mod guard;
+pub mod listen;
+pub mod relay;
+pub mod resolve;
+pub mod scratch;
+pub mod ticks;

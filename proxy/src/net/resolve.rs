@@ -1,0 +1,97 @@
+//! Names to addresses, off the event loop.
+//!
+//! The system's resolver blocks, for many seconds when its server is silent, so it runs on threads
+//! of its own: a bounded number, waited for until a deadline. A lookup that nobody waits for any
+//! longer holds its place until the system gives up on it, or the bound would bound nothing.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::error::Fault;
+use crate::proto::{Host, Target};
+
+/// One worker's lookups.
+pub struct Resolver {
+    places: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl Resolver {
+    /// At most `lookups` at a time, each waited for `timeout` at most, a place included.
+    #[must_use]
+    pub fn new(lookups: usize, timeout: Duration) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(lookups)),
+            timeout,
+        }
+    }
+
+    /// The addresses of `target`, in the system's order of preference (RFC 6724).
+    ///
+    /// # Errors
+    ///
+    /// The name is not found, or nobody knows in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost; the thread ends its lookup and forgets it.
+    pub async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Fault> {
+        let name = match target.host() {
+            Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, target.port())]),
+            Host::Name(name) => name.as_str(),
+        };
+        match tokio::time::timeout(self.timeout, self.look_up(name, target.port())).await {
+            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Err(error)) => Err(Fault::Name {
+                name: name.into(),
+                error,
+            }),
+            Err(_) => Err(Fault::NameTimedOut {
+                name: name.into(),
+                after: self.timeout,
+            }),
+        }
+    }
+
+    async fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let name = name.to_owned();
+        let lookup = tokio::task::spawn_blocking(move || {
+            let found = system_lookup(&name, port);
+            drop(place);
+            found
+        });
+        lookup.await.map_err(io::Error::other)?
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "runs on a thread that may block")]
+fn system_lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = std::net::ToSocketAddrs::to_socket_addrs(&(name, port))?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found.map(unmapped).take(ADDRESSES_MOST) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// One host is one address: rules and health records must not take `::ffff:a.b.c.d` for another.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // Keeps the scope of a link-local address.
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// How many addresses of one name are looked at.
+const ADDRESSES_MOST: usize = 16;

@@ -1,0 +1,419 @@
+//! What to run: resolved, complete, immutable.
+//!
+//! A [`Draft`] collects what the operator said, [`Draft::resolve`] fills in what follows from it
+//! and refuses what must not run. A [`Plan`] can only come from there, so every rule about what is
+//! allowed stands here once, whoever asks: the command line, a file, a test.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// What the operator said; what was not said keeps its default.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Where the forward proxy listens. Default 127.0.0.1:8090.
+    pub listen: Vec<SocketAddr>,
+    /// Client ranges that may use it. Default: whoever reaches a loopback listener.
+    pub clients: Vec<IpNet>,
+    /// Whether clients may reach loopback, private and link-local targets. Default: yes when every
+    /// listener is on loopback, else no.
+    pub allow_private: Option<bool>,
+    /// Where the admin API listens; `None` for nowhere. Default 127.0.0.1:9901.
+    pub admin: Option<SocketAddr>,
+    /// Worker threads, each with an event loop of its own; 0, the default, is one for each core.
+    pub threads: usize,
+    /// Bounds.
+    pub limits: Limits,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+}
+
+/// Bounds on what is held at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Client connections in the whole process. Default 10 000. An idle one costs two sockets at
+    /// most and a few KiB.
+    pub connections: usize,
+    /// Idle connections kept to one origin, per worker. Default 64.
+    pub idle_per_origin: usize,
+    /// Idle connections kept to all origins, per worker. Default 512.
+    pub idle_origins: usize,
+    /// Names being looked up at a time, per worker, each on a thread. Default 32.
+    pub lookups: usize,
+}
+
+/// Deadlines. Each is kept by a coarse clock, so it may come up to an eighth of the shortest (at
+/// most half a second) late.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From a connection's or a request's first byte to the end of its head. Default 10 s.
+    pub handshake: Duration,
+    /// How long a client connection may stay without a request. Default 60 s.
+    pub keep_alive: Duration,
+    /// How long a name lookup may take. Default 5 s.
+    pub resolve: Duration,
+    /// From the last byte of a request to the head of the origin's answer. Default 60 s.
+    pub answer: Duration,
+    /// How long a tunnel or a body may stand still. Default 10 min.
+    pub idle: Duration,
+    /// How long an unused connection to an origin is kept. Default 30 s.
+    pub pool_idle: Duration,
+    /// How long work in flight may go on after the signal to stop. Default 30 s.
+    pub drain: Duration,
+}
+
+/// A complete plan. Comes from [`Draft::resolve`] alone.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Never empty.
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) access: Access,
+    pub(crate) allow_private: bool,
+    /// Always a loopback address.
+    pub(crate) admin: Option<SocketAddr>,
+    /// Never 0.
+    pub(crate) threads: usize,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// Who may use a listener.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Whoever reaches it: every listener is on loopback.
+    Anyone,
+    /// Clients in these ranges.
+    Ranges(Vec<IpNet>),
+}
+
+/// Why a draft must not run.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// Nothing to do.
+    #[error("no listener given; expected at least one address, such as 127.0.0.1:8090")]
+    NoListener,
+    /// An open proxy.
+    #[error(
+        "{listener} can be reached from other machines, so anybody could use this proxy to hide \
+         behind it; say who may (--allow-clients 192.0.2.0/24), or listen on 127.0.0.1:{}",
+        .listener.port()
+    )]
+    OpenProxy {
+        /// The first listener that is not on loopback.
+        listener: SocketAddr,
+    },
+    /// The admin API has no users, so only this machine may ask it.
+    #[error("the admin address {admin} is not on loopback; expected one such as 127.0.0.1:9901")]
+    AdminInTheOpen {
+        /// What was given.
+        admin: SocketAddr,
+    },
+    /// Two listeners on one address.
+    #[error("{address} is given twice; each listener needs an address of its own")]
+    Twice {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A bound of zero or a deadline out of range.
+    #[error("{field} is {found}, expected {expected}")]
+    OutOfRange {
+        /// Which value.
+        field: &'static str,
+        /// What was given.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}
+
+impl Draft {
+    /// Completes the draft.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in it, not only the first.
+    pub fn resolve(self) -> Result<Plan, Vec<PlanError>> {
+        let mut errors = Vec::new();
+        self.check_addresses(&mut errors);
+        self.check_ranges(&mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let on_loopback = self.listen.iter().all(is_loopback);
+        Ok(Plan {
+            allow_private: self.allow_private.unwrap_or(on_loopback),
+            access: if self.clients.is_empty() {
+                Access::Anyone
+            } else {
+                Access::Ranges(self.clients)
+            },
+            threads: match self.threads {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                threads => threads,
+            },
+            listen: self.listen,
+            admin: self.admin,
+            limits: self.limits,
+            timeouts: self.timeouts,
+        })
+    }
+
+    fn check_addresses(&self, errors: &mut Vec<PlanError>) {
+        if self.listen.is_empty() {
+            errors.push(PlanError::NoListener);
+        }
+        if self.clients.is_empty()
+            && let Some(&listener) = self.listen.iter().find(|listener| !is_loopback(listener))
+        {
+            errors.push(PlanError::OpenProxy { listener });
+        }
+        if let Some(admin) = self.admin
+            && !is_loopback(&admin)
+        {
+            errors.push(PlanError::AdminInTheOpen { admin });
+        }
+        let mut all: Vec<_> = self.listen.iter().chain(&self.admin).copied().collect();
+        all.retain(|address| address.port() != 0);
+        all.sort_unstable();
+        for pair in all.windows(2) {
+            if let [first, second] = pair
+                && first == second
+            {
+                errors.push(PlanError::Twice { address: *first });
+            }
+        }
+    }
+
+    fn check_ranges(&self, errors: &mut Vec<PlanError>) {
+        let limits = &self.limits;
+        for (field, value) in [
+            ("limits.connections", limits.connections),
+            ("limits.lookups", limits.lookups),
+        ] {
+            if value == 0 {
+                errors.push(PlanError::OutOfRange {
+                    field,
+                    found: value.to_string(),
+                    expected: "at least 1",
+                });
+            }
+        }
+        if self.threads > THREADS_MOST {
+            errors.push(PlanError::OutOfRange {
+                field: "threads",
+                found: self.threads.to_string(),
+                expected: "from 0 to 1024",
+            });
+        }
+        let timeouts = &self.timeouts;
+        for (field, value) in [
+            ("timeouts.handshake", timeouts.handshake),
+            ("timeouts.keep_alive", timeouts.keep_alive),
+            ("timeouts.resolve", timeouts.resolve),
+            ("timeouts.answer", timeouts.answer),
+            ("timeouts.idle", timeouts.idle),
+            ("timeouts.pool_idle", timeouts.pool_idle),
+        ] {
+            if !(TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&value) {
+                errors.push(PlanError::OutOfRange {
+                    field,
+                    found: format!("{value:?}"),
+                    expected: "from 10ms to 7d",
+                });
+            }
+        }
+        if timeouts.drain > TIMEOUT_MOST {
+            errors.push(PlanError::OutOfRange {
+                field: "timeouts.drain",
+                found: format!("{:?}", timeouts.drain),
+                expected: "at most 7d",
+            });
+        }
+    }
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8090))],
+            clients: Vec::new(),
+            allow_private: None,
+            admin: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
+            threads: 0,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            idle_per_origin: 64,
+            idle_origins: 512,
+            lookups: 32,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(60),
+            resolve: Duration::from_secs(5),
+            answer: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
+            pool_idle: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Plan {
+    /// Who may use the listeners.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Whether clients may reach loopback, private and link-local targets.
+    #[must_use]
+    pub fn allows_private(&self) -> bool {
+        self.allow_private
+    }
+
+    /// How many workers it asks for; never 0.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The deadlines.
+    #[must_use]
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+}
+
+impl Access {
+    /// Whether a client at `ip` may use the listeners. Ranges mean what they say: this machine is
+    /// in them only if it is named.
+    #[must_use]
+    pub fn admits(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Ranges(ranges) => {
+                let ip = ip.to_canonical();
+                ranges.iter().any(|range| range.contains(&ip))
+            }
+        }
+    }
+}
+
+impl Timeouts {
+    /// The shortest deadline that the coarse clock has to keep.
+    pub(crate) fn shortest(&self) -> Duration {
+        [
+            self.handshake,
+            self.keep_alive,
+            self.answer,
+            self.idle,
+            self.pool_idle,
+        ]
+        .into_iter()
+        .min()
+        .unwrap_or(self.handshake)
+    }
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+const THREADS_MOST: usize = 1024;
+const TIMEOUT_LEAST: Duration = Duration::from_millis(10);
+const TIMEOUT_MOST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(listen: &str) -> Draft {
+        Draft {
+            listen: vec![listen.parse().unwrap()],
+            ..Draft::default()
+        }
+    }
+
+    #[test]
+    fn a_listener_on_loopback_is_for_anyone_and_reaches_private_targets() {
+        for listen in ["127.0.0.1:8090", "[::1]:8090", "[::ffff:127.0.0.1]:8090"] {
+            let plan = at(listen).resolve().unwrap();
+            assert!(plan.allow_private, "{listen}");
+            assert!(plan.access.admits([203, 0, 113, 9].into()), "{listen}");
+        }
+    }
+
+    #[test]
+    fn a_listener_elsewhere_needs_client_ranges() {
+        for listen in ["0.0.0.0:8090", "[::]:8090", "192.0.2.7:8090"] {
+            let errors = at(listen).resolve().unwrap_err();
+            assert!(
+                matches!(errors[..], [PlanError::OpenProxy { .. }]),
+                "{listen}"
+            );
+            assert!(
+                errors[0].to_string().contains("--allow-clients"),
+                "{listen}"
+            );
+        }
+    }
+
+    #[test]
+    fn client_ranges_open_a_listener_to_them_alone_and_to_public_targets_alone() {
+        let clients = vec!["192.0.2.0/24".parse().unwrap()];
+        let plan = Draft {
+            clients,
+            ..at("0.0.0.0:8090")
+        }
+        .resolve()
+        .unwrap();
+        assert!(!plan.allow_private);
+        assert!(plan.access.admits([192, 0, 2, 9].into()));
+        assert!(plan.access.admits("::ffff:192.0.2.9".parse().unwrap()));
+        assert!(!plan.access.admits([192, 0, 3, 9].into()));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let draft = Draft {
+            admin: Some("192.0.2.1:9901".parse().unwrap()),
+            limits: Limits {
+                connections: 0,
+                ..Limits::default()
+            },
+            ..at("0.0.0.0:8090")
+        };
+        assert_eq!(draft.resolve().unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn two_listeners_need_two_addresses() {
+        let address = "127.0.0.1:8090".parse().unwrap();
+        let draft = Draft {
+            listen: vec![address, address],
+            ..Draft::default()
+        };
+        assert_eq!(draft.resolve().unwrap_err(), [PlanError::Twice { address }]);
+    }
+}

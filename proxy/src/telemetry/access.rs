@@ -1,0 +1,237 @@
+//! The access log: one line for each request and each tunnel, when it is over.
+//!
+//! Lines go to a thread of their own through a bounded queue. When the sink is slower than the
+//! traffic, lines are lost and counted; requests never wait for a log. When the log is off, callers
+//! hold no writer and gather nothing.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+/// Where access lines go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Sink {
+    /// Nowhere.
+    Off,
+    /// The standard output.
+    Stdout,
+    /// The standard error.
+    Stderr,
+    /// The end of a file, made if there is none.
+    File(PathBuf),
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Format {
+    /// Words between single spaces, `-` for nothing.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The process's access log.
+#[derive(Clone)]
+pub struct AccessLog {
+    queue: NonBlocking,
+    format: Format,
+}
+
+/// Writes what is still queued when it is dropped.
+#[must_use = "lines are lost that are still queued when the process ends without dropping this"]
+pub struct Flush {
+    _guard: WorkerGuard,
+}
+
+/// One thread's way to the log.
+pub struct AccessWriter {
+    queue: RefCell<(NonBlocking, String)>,
+    format: Format,
+}
+
+/// One line.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line<'a> {
+    /// Who asked.
+    pub client: SocketAddr,
+    /// `http`, `connect` or `socks5`.
+    pub protocol: &'static str,
+    /// What was asked for.
+    pub method: &'a str,
+    /// Of what.
+    pub target: &'a str,
+    /// The HTTP status or the SOCKS reply that answered; 0 if nothing did.
+    pub status: u16,
+    /// Body or tunnel bytes from the client.
+    pub bytes_in: u64,
+    /// Body or tunnel bytes to the client.
+    pub bytes_out: u64,
+    /// From the request to the end of it all.
+    #[serde(rename = "ms", serialize_with = "as_milliseconds")]
+    pub took: Duration,
+    /// The address that was dialled.
+    pub address: Option<SocketAddr>,
+    /// What the health registry said: `up`, `falldown`, `pooled` when nothing had to be dialled,
+    /// or `-` when it was not asked.
+    pub health: &'static str,
+    /// The error type, if it did not end well.
+    pub fault: Option<&'static str>,
+}
+
+impl AccessLog {
+    /// Opens the log; `None` if it is off.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub fn open(sink: &Sink, format: Format) -> io::Result<Option<(Self, Flush)>> {
+        match sink {
+            Sink::Off => Ok(None),
+            Sink::Stdout => Ok(Some(Self::start(io::stdout(), format))),
+            Sink::Stderr => Ok(Some(Self::start(io::stderr(), format))),
+            Sink::File(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                Ok(Some(Self::start(file, format)))
+            }
+        }
+    }
+
+    /// A log that writes to `sink`.
+    pub fn start(sink: impl io::Write + Send + 'static, format: Format) -> (Self, Flush) {
+        let (queue, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(QUEUE_LINES)
+            .thread_name("risefall-access")
+            // Flushed when the queue is empty, so lines of one burst share a write.
+            .finish(BufWriter::with_capacity(SINK_BUFFER, sink));
+        (Self { queue, format }, Flush { _guard: guard })
+    }
+
+    /// A writer for one thread.
+    #[must_use]
+    pub fn writer(&self) -> AccessWriter {
+        AccessWriter {
+            queue: RefCell::new((self.queue.clone(), String::new())),
+            format: self.format,
+        }
+    }
+
+    /// How many lines have been lost so far.
+    #[must_use]
+    pub fn lost(&self) -> ErrorCounter {
+        self.queue.error_counter()
+    }
+}
+
+impl AccessWriter {
+    /// Queues one line.
+    pub fn write(&self, line: &Line<'_>) {
+        let (queue, text) = &mut *self.queue.borrow_mut();
+        text.clear();
+        let formatted = match self.format {
+            Format::Text => line.write_text(text),
+            Format::Json => line.write_json(text),
+        };
+        if formatted.is_ok() {
+            text.push('\n');
+            // The queue counts what it loses; it has no other error.
+            let _ = queue.write_all(text.as_bytes());
+        }
+    }
+}
+
+impl Line<'_> {
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        SystemTime.format_time(&mut Writer::new(out))?;
+        let Self {
+            client,
+            protocol,
+            method,
+            target,
+            status,
+            bytes_in,
+            bytes_out,
+            ..
+        } = self;
+        write!(
+            out,
+            " {client} {protocol} {method} {target} {status} {bytes_in} {bytes_out}"
+        )?;
+        write!(out, " {:.1}ms ", self.took.as_secs_f64() * 1e3)?;
+        match self.address {
+            Some(address) => write!(out, "{address}")?,
+            None => out.push('-'),
+        }
+        write!(out, " {} {}", self.health, self.fault.unwrap_or("-"))
+    }
+
+    fn write_json(&self, out: &mut String) -> std::fmt::Result {
+        out.push_str("{\"time\":\"");
+        SystemTime.format_time(&mut Writer::new(out))?;
+        let fields = serde_json::to_string(self).map_err(|_| std::fmt::Error)?;
+        // The first byte of `fields` opens the object that is open already.
+        write!(out, "\",{}", fields.get(1..).unwrap_or_default())
+    }
+}
+
+fn as_milliseconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((took.as_secs_f64() * 1e6).round() / 1e3)
+}
+
+/// About 20 MB at worst.
+const QUEUE_LINES: usize = 64 * 1024;
+const SINK_BUFFER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line<'static> {
+        Line {
+            client: ([127, 0, 0, 1], 50000).into(),
+            protocol: "http",
+            method: "GET",
+            target: "http://example.com/",
+            status: 503,
+            bytes_in: 0,
+            bytes_out: 61,
+            took: Duration::from_micros(1250),
+            address: None,
+            health: "falldown",
+            fault: Some("destination_unavailable"),
+        }
+    }
+
+    #[test]
+    fn a_text_line_is_words_between_single_spaces() {
+        let mut out = String::new();
+        line().write_text(&mut out).unwrap();
+        let (_time, rest) = out.split_once(' ').unwrap();
+        assert_eq!(
+            rest,
+            "127.0.0.1:50000 http GET http://example.com/ 503 0 61 1.2ms - falldown \
+             destination_unavailable"
+        );
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_its_time() {
+        let mut out = String::new();
+        line().write_json(&mut out).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert!(value["time"].is_string());
+        assert_eq!(value["ms"], 1.25);
+        assert_eq!(value["address"], serde_json::Value::Null);
+        assert_eq!(value["fault"], "destination_unavailable");
+    }
+}

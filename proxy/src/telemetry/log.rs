@@ -1,0 +1,43 @@
+//! The log: what an operator should know, on the standard error.
+
+use std::io::IsTerminal;
+
+use risefall::{State, Transitions};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::access::Format;
+
+/// Sends the process's log to the standard error. Called once; someone who has set a log of their
+/// own before keeps it.
+pub fn start(level: LevelFilter, format: Format) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let set = match format {
+        Format::Text => tracing::subscriber::set_global_default(log.finish()),
+        Format::Json => tracing::subscriber::set_global_default(log.json().finish()),
+    };
+    if set.is_err() {
+        tracing::debug!("a log was set before");
+    }
+}
+
+/// Logs every change of an address's health, for as long as it is polled.
+pub async fn transitions(mut transitions: Transitions) {
+    let mut lost = 0;
+    loop {
+        let change = transitions.recv().await;
+        if change.to == State::Down {
+            let cause = change.cause.map(|cause| cause.to_string());
+            tracing::warn!(address = %change.address, cause, "address is down");
+        } else {
+            tracing::info!(address = %change.address, "address is up");
+        }
+        if transitions.lost() != lost {
+            lost = transitions.lost();
+            tracing::warn!(lost, "health changes came faster than they could be logged");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What the operator sees of the running proxy: access lines and logs.
+
+pub mod access;
+pub mod log;
