@@ -64,3 +64,8 @@ pub use outcome::Cause;
 pub use policy::{Policy, PolicyBuilder, Recovery};
 pub use registry::{Registry, RegistryBuilder};
 pub use snapshot::{LastFailure, State, Status};
+
+/// The README's code, so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub enum Readme {}
