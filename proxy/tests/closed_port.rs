@@ -1,0 +1,89 @@
+//! The story of a dead server: who pays for it, for how long, and how it comes back.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{DeadPort, Origin, Proxy, echo_heads, policy, socks5, socks5_address, until};
+
+#[tokio::test]
+async fn three_requests_pay_for_the_dial_and_the_fourth_is_answered_at_once() {
+    let proxy = Proxy::start();
+    let port = DeadPort::new();
+    let dead = port.address();
+    for _ in 0..3 {
+        let response = proxy.get(dead, "/").await;
+        assert_eq!(response.status(), 502);
+        assert!(
+            response
+                .field("proxy-status")
+                .contains("error=connection_refused")
+        );
+    }
+    let down = proxy.get(dead, "/").await;
+    assert_eq!(down.status(), 503);
+    assert!(
+        down.text().starts_with("health check falldown"),
+        "{}",
+        down.text()
+    );
+    assert!(down.text().contains(&dead.to_string()), "{}", down.text());
+    assert!(
+        down.field("proxy-status")
+            .contains("error=destination_unavailable")
+    );
+    assert!(
+        down.field("proxy-status")
+            .contains("details=\"health check falldown")
+    );
+    assert_eq!(down.field("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_down_address_is_not_dialled_even_if_it_has_come_back() {
+    let long = risefall::Policy::builder()
+        .fail_timeout(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    let proxy = Proxy::with(long, |_| ());
+    let port = DeadPort::new();
+    let address = port.address();
+    for _ in 0..3 {
+        assert_eq!(proxy.get(address, "/").await.status(), 502);
+    }
+    let origin = Origin::revive(port, echo_heads);
+    assert_eq!(proxy.get(address, "/").await.status(), 503);
+    let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    assert_eq!(proxy.ask(connect).await.status(), 503);
+    let mut client = proxy.connect().await;
+    assert_eq!(socks5(&mut client, &socks5_address(address)).await.0, 4);
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn after_the_fail_timeout_the_address_is_tried_again() {
+    let proxy = Proxy::with(policy(), |_| ());
+    let port = DeadPort::new();
+    let address = port.address();
+    for _ in 0..3 {
+        assert_eq!(proxy.get(address, "/").await.status(), 502);
+    }
+    assert_eq!(proxy.get(address, "/").await.status(), 503);
+    let origin = Origin::revive(port, echo_heads);
+    until(|| !proxy.registry.is_fall_down(&address)).await;
+    assert_eq!(proxy.get(address, "/").await.status(), 200);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn every_protocol_learns_from_the_others() {
+    let proxy = Proxy::start();
+    let port = DeadPort::new();
+    let dead = port.address();
+    assert_eq!(proxy.get(dead, "/").await.status(), 502);
+    let connect = format!("CONNECT {dead} HTTP/1.1\r\nHost: {dead}\r\n\r\n");
+    assert_eq!(proxy.ask(connect).await.status(), 502);
+    let mut client = proxy.connect().await;
+    assert_eq!(socks5(&mut client, &socks5_address(dead)).await.0, 5);
+    assert_eq!(proxy.get(dead, "/").await.status(), 503);
+}
