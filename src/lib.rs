@@ -65,6 +65,9 @@ pub use policy::{Policy, PolicyBuilder, Recovery};
 pub use registry::{Registry, RegistryBuilder};
 pub use snapshot::{LastFailure, State, Status};
 
+#[doc = include_str!("docs/internals.md")]
+pub mod internals {}
+
 /// The README's code, so that it stays true.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
