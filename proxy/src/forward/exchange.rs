@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -37,11 +37,16 @@ pub(super) async fn serve(
             forward(&session, request).await
         }
     };
-    let response = answered.unwrap_or_else(|fault| {
+    let mut response = answered.unwrap_or_else(|fault| {
         session.note_fault(&fault);
         session.has_unread.set(has_body);
         answer::fault(&fault, &session)
     });
+    if session.is_draining() && !response.body().is_tunnel() {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     session.note_status(response.status().as_u16());
     session.phase.set(Phase::Body);
     session.watch.arm(session.rules.spans.idle);
