@@ -12,9 +12,9 @@
 //! # Memory
 //!
 //! Chains never shrink, and a vacant record can be taken only by an address of its own bucket. So a
-//! chain is as long as the most members its bucket ever had at once, at most [`LONGEST_CHAIN`]
-//! beside pins: under endless churn of new addresses the records come to about three times the
-//! capacity, and can never exceed four times.
+//! chain is as long as the most members with live evidence its bucket ever had at once, at most
+//! [`LONGEST_CHAIN`] beside pins: under endless churn of new addresses the records come to two or
+//! three times the capacity, and can never exceed four times.
 
 use crate::address::Key;
 use crate::record::{Charge, Record};
@@ -85,16 +85,9 @@ impl Index {
         std::iter::successors(head, |record| record.next().get())
     }
 
-    /// Whether the bucket can take one more failing address without an eviction.
-    pub(crate) fn has_room(&self, bucket: usize) -> bool {
-        let mut length = 0;
-        for record in self.chain(bucket) {
-            if record.word().is_vacant() {
-                return true;
-            }
-            length += usize::from(record.charge() == Charge::Capped);
-        }
-        length < LONGEST_CHAIN
+    /// Whether the bucket has a record that nobody has.
+    pub(crate) fn has_vacancy(&self, bucket: usize) -> bool {
+        self.chain(bucket).any(|record| record.word().is_vacant())
     }
 
     /// Gives `key` a record of the bucket, a vacant one or a new one; `None` when a failing

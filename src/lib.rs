@@ -64,3 +64,11 @@ pub use outcome::Cause;
 pub use policy::{Policy, PolicyBuilder, Recovery};
 pub use registry::{Registry, RegistryBuilder};
 pub use snapshot::{LastFailure, State, Status};
+
+#[doc = include_str!("docs/internals.md")]
+pub mod internals {}
+
+/// The README's code, so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub enum Readme {}

@@ -254,21 +254,20 @@ impl Shared {
 
     /// Evicts what is in the newcomer's way.
     ///
-    /// How hard it tries: at capacity it looks through the next [`SWEEP`] buckets, so that after
-    /// `buckets / SWEEP` refusals every record has been looked at; and when the newcomer's own
-    /// chain is full, through that. A handle's entry looks at a few buckets, which keeps the
-    /// records of dropped handles from piling up.
+    /// How hard it tries: a bucket without a vacancy gives up one of its own, so that chains grow
+    /// by live evidence only; at capacity the newcomer looks through the next [`SWEEP`] buckets as
+    /// well, so that after `buckets / SWEEP` refusals every record has been looked at. A handle's
+    /// entry looks at a few buckets, which keeps the records of dropped handles from piling up.
     fn make_room(&self, bucket: usize, now: Tick, charge: Charge) {
+        if !self.index.has_vacancy(bucket) {
+            self.evict_one(bucket, now);
+        }
         match charge {
             Charge::Pinned => self.sweep(4, now),
-            Charge::Capped => {
-                if self.tally.charged.load(Ordering::Relaxed) >= self.capacity {
-                    self.sweep(SWEEP, now);
-                }
-                if !self.index.has_room(bucket) {
-                    self.evict_one(bucket, now);
-                }
+            Charge::Capped if self.tally.charged.load(Ordering::Relaxed) >= self.capacity => {
+                self.sweep(SWEEP, now);
             }
+            Charge::Capped => {}
         }
     }
 

@@ -1,5 +1,12 @@
 //! Dialling over real sockets on 127.0.0.1.
 #![cfg(feature = "tokio")]
+// A test fails by panicking, and so do its helpers.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};

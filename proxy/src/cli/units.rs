@@ -45,7 +45,7 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
 pub fn show(time: Duration) -> String {
     let ms = time.as_millis();
     for (unit, unit_ms) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-        if ms > 0 && ms % unit_ms == 0 {
+        if ms > 0 && ms.is_multiple_of(unit_ms) {
             return format!("{}{unit}", ms / unit_ms);
         }
     }

@@ -312,7 +312,7 @@ fn is_lost(error: &hyper::Error) -> bool {
 }
 
 fn is_io(error: &hyper::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 fn broken(address: std::net::SocketAddr, error: &hyper::Error) -> Fault {

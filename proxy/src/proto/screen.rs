@@ -372,4 +372,6 @@ const PARTIAL_KEPT: usize = 1024;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
