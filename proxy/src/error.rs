@@ -12,6 +12,7 @@ use std::time::Duration;
 use risefall::{ConnectError, DialFault};
 
 use crate::proto::TargetError;
+use crate::proto::screen::Violation;
 use crate::proto::socks5::Reply;
 
 /// Why a request or a tunnel did not get what it asked for.
@@ -21,6 +22,9 @@ pub enum Fault {
     /// The request cannot be served as it is written; the text tells the client what to write.
     #[error("{0}")]
     BadRequest(Cow<'static, str>),
+    /// The request breaks a rule on which its framing hangs.
+    #[error("bad request: {0}")]
+    Screened(#[from] Violation),
     /// The target's authority is wrong.
     #[error("bad target: {0}")]
     BadTarget(#[from] TargetError),
@@ -146,9 +150,11 @@ impl Fault {
     #[must_use]
     pub fn side(&self) -> Side {
         match self {
-            Self::BadRequest(_) | Self::BadTarget(_) | Self::Method(_) | Self::Loop { .. } => {
-                Side::Client
-            }
+            Self::BadRequest(_)
+            | Self::BadTarget(_)
+            | Self::Screened(_)
+            | Self::Method(_)
+            | Self::Loop { .. } => Side::Client,
             Self::Stranger { .. } | Self::Prohibited { .. } | Self::Limit { .. } => Side::Operator,
             Self::Connect {
                 how: NoStream::Ours | NoStream::NoRoute,
@@ -175,6 +181,7 @@ impl Fault {
     pub fn status(&self) -> u16 {
         match self {
             Self::BadRequest(_) | Self::BadTarget(_) => 400,
+            Self::Screened(violation) => violation.status(),
             Self::Method(_) => 405,
             Self::Stranger { .. } | Self::Prohibited { .. } => 403,
             Self::Loop { .. } => 508,
@@ -199,7 +206,7 @@ impl Fault {
     #[must_use]
     pub fn token(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::BadTarget(_) => "http_request_error",
+            Self::BadRequest(_) | Self::BadTarget(_) | Self::Screened(_) => "http_request_error",
             Self::Method(_) | Self::Stranger { .. } => "http_request_denied",
             Self::Loop { .. } => "proxy_loop_detected",
             Self::Prohibited { .. } => "destination_ip_prohibited",

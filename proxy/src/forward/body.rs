@@ -67,6 +67,10 @@ impl Reply {
         }
     }
 
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.session.is_none()
+    }
+
     /// The origin's body; when it has ended well, its connection is given back.
     pub(super) fn origin(body: Incoming, lease: Lease<Upload>, session: &Rc<Session>) -> Self {
         let source = Source::Origin {

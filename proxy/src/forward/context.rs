@@ -18,6 +18,7 @@ use crate::net::relay::Moved;
 use crate::net::ticks::{Span, Ticks, Watch};
 use crate::plan::Plan;
 use crate::proto::Target;
+use crate::proto::screen::{Limits, Screen};
 use crate::telemetry::access::{AccessWriter, Line};
 use crate::upstream::pool::Pool;
 
@@ -75,6 +76,10 @@ pub(super) struct Session {
     pub(super) moved: Moved,
     /// A dialled stream on its way from the CONNECT request to the tunnel.
     pub(super) tunnel: Cell<Option<Dialled>>,
+    /// Sees every byte of an HTTP client before the engine does.
+    pub(super) screen: RefCell<Screen>,
+    /// Exchanges that are over.
+    pub(super) answered: Cell<u64>,
     /// Whether bytes of the client may still be on their way that nobody will read.
     pub(super) has_unread: Cell<bool>,
     record: RefCell<Option<Record>>,
@@ -163,6 +168,8 @@ impl Session {
             phase: Cell::new(Phase::Head),
             moved: Moved::default(),
             tunnel: Cell::new(None),
+            screen: RefCell::new(Screen::new(Limits::default())),
+            answered: Cell::new(0),
             has_unread: Cell::new(false),
             record: RefCell::new(None),
             _place: place,
@@ -262,6 +269,7 @@ impl Session {
     /// After an exchange: the connection waits for the next request.
     pub(super) fn finish_exchange(&self) {
         self.finish();
+        self.answered.set(self.answered.get() + 1);
         self.phase.set(Phase::Waiting);
         self.watch.arm(self.rules.spans.keep_alive);
     }

@@ -5,15 +5,16 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::error::Fault;
 use crate::forward::body::{Reply, Upload};
 use crate::forward::context::{Phase, Session, What};
 use crate::forward::{answer, headers};
+use crate::net::dial::Dialled;
 use crate::proto::Target;
 use crate::upstream::pool::Lease;
 
@@ -28,13 +29,24 @@ pub(super) async fn serve(
     let has_body = !request.body().is_end_stream();
     let answered = match request.method() {
         &Method::CONNECT => connect(&session, &request).await,
-        _ => forward(&session, request).await,
+        _ => {
+            if request.headers().contains_key(UPGRADE) && request.version() == Version::HTTP_11 {
+                // This hop never switches, so what follows is the next request.
+                session.screen.borrow_mut().stay();
+            }
+            forward(&session, request).await
+        }
     };
-    let response = answered.unwrap_or_else(|fault| {
+    let mut response = answered.unwrap_or_else(|fault| {
         session.note_fault(&fault);
         session.has_unread.set(has_body);
         answer::fault(&fault, &session)
     });
+    if session.is_draining() && !response.body().is_tunnel() {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     session.note_status(response.status().as_u16());
     session.phase.set(Phase::Body);
     session.watch.arm(session.rules.spans.idle);
@@ -46,28 +58,30 @@ async fn connect(
     session: &Rc<Session>,
     request: &Request<Incoming>,
 ) -> Result<Response<Reply>, Fault> {
-    let target = request
-        .uri()
-        .authority()
-        .map_or("", |authority| authority.as_str());
-    let target = Target::parse(target)?;
-    let headers = request.headers();
-    if headers.contains_key(TRANSFER_ENCODING)
-        || headers.get(CONTENT_LENGTH).is_some_and(|len| len != "0")
-    {
-        // Whoever believes in such a body reads the tunnel's first bytes as it.
-        return Err(bad_request(
-            "a CONNECT request has no body; what follows it is the tunnel",
-        ));
+    let dialled = dial_tunnel(session, request).await;
+    let mut screen = session.screen.borrow_mut();
+    match dialled {
+        Ok(dialled) => {
+            screen.tunnel();
+            session.note_address(dialled.address, "up");
+            session.tunnel.set(Some(dialled));
+            Ok(Response::new(Reply::tunnel()))
+        }
+        Err(fault) => {
+            screen.stay();
+            Err(fault)
+        }
     }
-    let dialled = session
+}
+
+async fn dial_tunnel(session: &Session, request: &Request<Incoming>) -> Result<Dialled, Fault> {
+    let authority = request.uri().authority().map_or("", Authority::as_str);
+    let target = Target::parse(authority)?;
+    session
         .context
         .dialler
         .dial(&target, &session.rules.guard)
-        .await?;
-    session.note_address(dialled.address, "up");
-    session.tunnel.set(Some(dialled));
-    Ok(Response::new(Reply::tunnel()))
+        .await
 }
 
 async fn forward(

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,8 +18,9 @@ use tokio::net::TcpStream;
 
 use crate::error::Fault;
 use crate::forward::context::{Phase, Session};
-use crate::forward::{Tunnel, exchange};
+use crate::forward::{Tunnel, answer, exchange};
 use crate::net::scratch;
+use crate::proto::screen::Violation;
 
 /// The settings of the engine.
 #[must_use]
@@ -41,12 +42,7 @@ pub(super) async fn serve(
         let session = Rc::clone(session);
         move |request| exchange::serve(Rc::clone(&session), request)
     });
-    let io = TokioIo::new(ClientIo {
-        stream,
-        first,
-        is_at_end: false,
-        session: Rc::clone(session),
-    });
+    let io = TokioIo::new(ClientIo::new(stream, first, Rc::clone(session)));
     let mut connection = session.context.http.serve_connection(io, service);
     let mut is_told = false;
     let ended = poll_fn(|cx| {
@@ -70,15 +66,16 @@ pub(super) async fn serve(
     let parts = connection.into_parts();
     let ClientIo {
         mut stream,
-        first,
+        passed,
+        held,
+        violation,
         is_at_end,
         ..
     } = parts.io.into_inner();
     match ended {
         Some(Ok(())) => {
             if let Some(dialled) = session.tunnel.take() {
-                let mut early = Vec::from(parts.read_buf);
-                early.extend_from_slice(&first);
+                let early = [&parts.read_buf[..], &passed, &held].concat();
                 return Some(Tunnel {
                     client: stream,
                     early,
@@ -92,10 +89,30 @@ pub(super) async fn serve(
         }
         None => note_deadline(session),
     }
+    if let Some(violation) = violation {
+        session.has_unread.set(true);
+        refuse(&mut stream, violation, session).await;
+    }
     if session.has_unread.get() && !is_at_end {
         linger(&mut stream, session).await;
     }
     None
+}
+
+/// Tells which rule the client broke, if the answer comes in the right place: behind the responses
+/// to all requests before.
+async fn refuse(stream: &mut TcpStream, violation: Violation, session: &Session) {
+    let fault = Fault::from(violation);
+    fault.log(session.client);
+    if session.screen.borrow().heads() != session.answered.get() {
+        return;
+    }
+    session.watch.arm(session.rules.spans.linger);
+    // A client that does not take its answer goes without.
+    let _ = session
+        .watch
+        .guard(stream.write_all(&answer::raw(&fault)))
+        .await;
 }
 
 fn note_deadline(session: &Session) {
@@ -130,12 +147,59 @@ pub(super) async fn linger(stream: &mut TcpStream, session: &Session) {
     let _ = session.watch.guard(drained.as_mut()).await;
 }
 
-/// The client's socket, with what was read from it before in front.
+/// The client's socket, behind the screen.
 struct ClientIo {
     stream: TcpStream,
-    first: Vec<u8>,
+    /// Read and screened, for the engine to read.
+    passed: Vec<u8>,
+    /// Read but held back by the screen: first bytes, or what followed a CONNECT.
+    held: Vec<u8>,
+    /// What the screen found; nothing is read any more.
+    violation: Option<Violation>,
     is_at_end: bool,
     session: Rc<Session>,
+}
+
+impl ClientIo {
+    fn new(stream: TcpStream, first: Vec<u8>, session: Rc<Session>) -> Self {
+        let passed = Vec::new();
+        Self {
+            stream,
+            passed,
+            held: first,
+            violation: None,
+            is_at_end: false,
+            session,
+        }
+    }
+
+    /// Shows the screen again what it held back.
+    fn screen_held(&mut self) -> io::Result<()> {
+        let mut held = std::mem::take(&mut self.held);
+        let passed = self.screen(&held)?;
+        self.held = held.split_off(passed);
+        self.passed = held;
+        Ok(())
+    }
+
+    /// How many of `bytes` the engine may see. To the engine a broken rule is an error of the
+    /// socket, which it has no answer of its own for.
+    fn screen(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let inspected = self.session.screen.borrow_mut().inspect(bytes);
+        inspected.map_err(|violation| {
+            self.violation = Some(violation);
+            io::Error::other(violation)
+        })
+    }
+
+    fn note_read(&mut self, len: usize) {
+        self.is_at_end = len == 0;
+        let session = &self.session;
+        if session.phase.get() == Phase::Waiting {
+            session.phase.set(Phase::Head);
+            session.watch.arm(session.rules.spans.handshake);
+        }
+    }
 }
 
 impl AsyncRead for ClientIo {
@@ -145,25 +209,35 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.first.is_empty() {
-            let len = this.first.len().min(buffer.remaining());
-            buffer.put_slice(this.first.get(..len).unwrap_or_default());
-            this.first.drain(..len);
-            if this.first.is_empty() {
-                this.first = Vec::new();
+        if this.passed.is_empty() && !this.held.is_empty() {
+            this.screen_held()?;
+        }
+        if !this.passed.is_empty() {
+            let len = this.passed.len().min(buffer.remaining());
+            buffer.put_slice(this.passed.get(..len).unwrap_or_default());
+            this.passed.drain(..len);
+            if this.passed.is_empty() {
+                this.passed = Vec::new();
             }
             return Poll::Ready(Ok(()));
         }
+        if !this.held.is_empty() {
+            // The answer to the CONNECT decides; the engine reads on behind it.
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if let Poll::Ready(Ok(())) = read {
-            this.is_at_end = buffer.filled().len() == before;
-            if this.session.phase.get() == Phase::Waiting {
-                this.session.phase.set(Phase::Head);
-                this.session.watch.arm(this.session.rules.spans.handshake);
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        let passed = this.screen(read)?;
+        this.note_read(read.len());
+        if passed < read.len() {
+            this.held = read.get(passed..).unwrap_or_default().to_vec();
+            buffer.set_filled(before + passed);
+            if passed == 0 {
+                return Poll::Pending;
             }
         }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -193,6 +267,10 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.violation.is_some() {
+            // There is an answer to be written still.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

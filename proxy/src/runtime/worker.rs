@@ -1,13 +1,11 @@
 //! One worker: accepts, limits, serves, drains.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -281,20 +279,29 @@ async fn accept(listener: TcpListener, worker: Rc<Worker>) {
             () = context.changed.notified() => {}
         }
     }
-    let mut left = TURNED_AWAY_MOST;
-    poll_fn(|cx| {
-        while left > 0
-            && let Poll::Ready(Ok((stream, client))) = listener.poll_accept(cx)
-        {
-            left -= 1;
-            worker.serve(stream, client);
-        }
-        Poll::Ready(())
-    })
-    .await;
+    if let Err(error) = take_waiting(listener, &worker) {
+        tracing::warn!(%error, "connections that waited to be accepted may be lost");
+    }
+}
+
+/// Asks the kernel itself: the event loop may not have heard of the latest connections yet.
+fn take_waiting(listener: TcpListener, worker: &Worker) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    for _ in 0..WAITING_MOST {
+        let (stream, client) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        };
+        stream.set_nonblocking(true)?;
+        worker.serve(TcpStream::from_std(stream)?, client);
+    }
+    Ok(())
 }
 
 /// Connections above the limit that are told so; more than these wait in the kernel's queue.
 const TURNED_AWAY_MOST: usize = 64;
+/// Bounds the last round of accepting; above the limit on connections they are told so.
+const WAITING_MOST: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);

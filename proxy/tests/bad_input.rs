@@ -1,0 +1,193 @@
+//! Whatever comes, the answer is the protocol's own error or a clean close, and the proxy lives on.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Origin, Proxy, policy};
+
+async fn is_alive(proxy: &Proxy) {
+    let origin = Origin::echo().await;
+    assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
+}
+
+/// The status of the answer to `bytes`, and that the connection is closed behind it.
+async fn refused(proxy: &Proxy, bytes: impl AsRef<[u8]>) -> u16 {
+    let mut client = proxy.connect().await;
+    let (mut read, mut write) = client.stream.split();
+    let send = async {
+        // The proxy may stop reading in the middle of it.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut write, bytes.as_ref()).await;
+    };
+    let mut answer = Vec::new();
+    let receive = tokio::io::AsyncReadExt::read_to_end(&mut read, &mut answer);
+    let ((), received) = support::within(async { tokio::join!(send, receive) }).await;
+    received.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .unwrap_or_else(|| panic!("no answer"));
+    status.parse().unwrap()
+}
+
+#[tokio::test]
+async fn garbage_is_closed_without_an_answer() {
+    let proxy = Proxy::start();
+    for garbage in [
+        &b"\0\0\0\0"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"\xff\xfe",
+        b"\x80\x2e\x01",
+        b" GET /",
+    ] {
+        let mut client = proxy.connect().await;
+        client.send(garbage).await;
+        assert_eq!(client.rest().await, b"", "{garbage:?}");
+    }
+    is_alive(&proxy).await;
+}
+
+#[tokio::test]
+async fn socks4_is_told_that_it_is_rejected() {
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client.send([4, 1, 0, 80, 127, 0, 0, 1, 0]).await;
+    assert_eq!(client.take(2).await, [0, 0x5b]);
+}
+
+#[tokio::test]
+async fn heads_beyond_the_limits_are_refused_by_name() {
+    let proxy = Proxy::start();
+    let long = format!(
+        "GET http://a/{} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "a".repeat(1 << 20)
+    );
+    assert_eq!(refused(&proxy, long).await, 414);
+    let fields = (0..10_000)
+        .map(|n| format!("x-{n}: 1\r\n"))
+        .collect::<String>();
+    let many = format!("GET http://a/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    assert_eq!(refused(&proxy, many).await, 431);
+    let wide = format!(
+        "GET http://a/ HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n",
+        "a".repeat(1 << 20)
+    );
+    assert_eq!(refused(&proxy, wide).await, 431);
+    is_alive(&proxy).await;
+}
+
+#[tokio::test]
+async fn messages_with_two_readings_are_refused() {
+    let proxy = Proxy::start();
+    let origin = Origin::echo().await;
+    let address = origin.address;
+    for fields in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: +5\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "X: 1\r\n folded\r\n",
+        "X: 1\nY: 2\r\n",
+    ] {
+        let request =
+            format!("POST http://{address}/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n0\r\n\r\n");
+        let status = refused(&proxy, request).await;
+        assert!(matches!(status, 400 | 501), "{status} for {fields:?}");
+    }
+    assert_eq!(origin.connections(), 0);
+    is_alive(&proxy).await;
+}
+
+#[tokio::test]
+async fn requests_that_no_proxy_can_serve_are_bad_requests_with_a_hint() {
+    let proxy = Proxy::start();
+    for (request, hint) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "curl -x"),
+        ("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT"),
+        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "http://"),
+        ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "user name"),
+        (
+            "GET http://127.0.0.1:0/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "port",
+        ),
+        (
+            "GET http://0x7f000001/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "number",
+        ),
+    ] {
+        let response = proxy.ask(request).await;
+        assert_eq!(response.status(), 400, "{request}");
+        assert!(response.text().contains(hint), "{}", response.text());
+    }
+    let options = proxy.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(options.status(), 200);
+}
+
+#[tokio::test]
+async fn a_refused_request_is_not_answered_before_the_ones_in_front_of_it() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client
+        .send(format!(
+            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            origin.address
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 200);
+    client
+        .send("GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        .await;
+    assert_eq!(client.response().await.status(), 400);
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn the_start_of_http_2_is_closed_cleanly() {
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client
+        .send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    let answer = client.rest().await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 505 "));
+    is_alive(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_slow_is_closed_at_its_deadline() {
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.timeouts.handshake = Duration::from_millis(100);
+        draft.timeouts.keep_alive = Duration::from_millis(100);
+    });
+    for start in [
+        &b""[..],
+        b"\x05",
+        b"\x05\x02\x00",
+        b"\x05\x01\x00\x05\x01\x00\x03\xff",
+        b"G",
+        b"GET http://a/ HTTP/1.1\r\nHost",
+        b"\r\n",
+    ] {
+        let mut client = proxy.connect().await;
+        client.send(start).await;
+        let answer = client.rest().await;
+        assert!(
+            answer.is_empty() || answer == [5, 0],
+            "{answer:?} to {start:?}"
+        );
+    }
+    let origin = Origin::echo().await;
+    let mut client = proxy.connect().await;
+    client
+        .send(format!(
+            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            origin.address
+        ))
+        .await;
+    client.response().await;
+    assert_eq!(client.rest().await, b"", "an idle connection is closed");
+}

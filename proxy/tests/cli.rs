@@ -1,0 +1,299 @@
+//! The binary as people use it: help, a proxy on the command line, its status, its end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn risefall(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_risefall"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A running `risefall proxy`, with what it said when it started.
+struct Running {
+    child: Child,
+    proxy: SocketAddr,
+    admin: Option<SocketAddr>,
+    summary: String,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_risefall"))
+            .args(["proxy", "--listen", "127.0.0.1:0", "--threads", "1"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+        let mut summary = String::new();
+        while !summary.contains("try it") {
+            let line = lines.next().expect("the proxy has started").unwrap();
+            summary = summary + &line + "\n";
+        }
+        let address = |label| {
+            let line = summary
+                .lines()
+                .find(|line| line.trim_start().starts_with(label))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        let (proxy, admin) = (address("proxy").unwrap(), address("admin"));
+        Self {
+            child,
+            proxy,
+            admin,
+            summary,
+        }
+    }
+
+    fn get(&self, target: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(self.proxy).unwrap();
+        write!(
+            stream,
+            "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for the end; gives the standard output.
+    fn end(mut self) -> String {
+        let start = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it did not end");
+            std::thread::yield_now();
+        }
+        assert!(self.child.wait().unwrap().success());
+        let mut out = String::new();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut out)
+            .unwrap();
+        out
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn without_arguments_it_says_what_it_can_do() {
+    let output = risefall(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    let out = text(&output.stdout);
+    for start in ["risefall proxy", "risefall status", "--allow-clients"] {
+        assert!(out.contains(start), "{out}");
+    }
+}
+
+#[test]
+fn every_help_has_defaults_and_an_example() {
+    for (command, words) in [
+        (
+            "proxy",
+            &["127.0.0.1:8090", "60s", "Examples:", "curl -x"][..],
+        ),
+        ("status", &["127.0.0.1:9901", "Examples:", "--json"]),
+    ] {
+        let output = risefall(&[command, "--help"]);
+        assert_eq!(output.status.code(), Some(0));
+        for word in words {
+            assert!(
+                text(&output.stdout).contains(word),
+                "{command} --help lacks {word}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bad_usage_exits_with_2_and_says_what_would_be_right() {
+    for (arguments, hint) in [
+        (
+            &["proxy", "--fail-timeout", "60"][..],
+            "such as 60s or 60ms",
+        ),
+        (&["proxy", "--listen", "0.0.0.0:0"], "--allow-clients"),
+        (&["proxy", "--admin", "192.0.2.1:9901"], "not on loopback"),
+        (&["proxy", "--max-fails", "0"], "1..=255"),
+        (&["proxy", "--allow-clients", "nonsense"], "192.168.1.0/24"),
+        (&["prxy"], "proxy"),
+    ] {
+        let output = risefall(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(hint), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_exits_with_1_and_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = risefall(&["proxy", "--listen", &address, "--admin", "off"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&address) && said.contains("another program listens there"),
+        "{said}"
+    );
+}
+
+#[test]
+fn status_says_so_when_nothing_runs_there() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let output = risefall(&["status", "--admin", &free]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&format!("nothing answers on {free}")));
+}
+
+#[test]
+fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
+    let running = Running::start(&["--admin", "127.0.0.1:0", "--fail-timeout", "1h"]);
+    let admin = running.admin.unwrap().to_string();
+    assert!(
+        running.summary.contains("3 failures"),
+        "{}",
+        running.summary
+    );
+
+    let quiet = risefall(&["status", "--admin", &admin]);
+    assert_eq!(quiet.status.code(), Some(0));
+    assert!(text(&quiet.stdout).contains("no failing addresses"));
+
+    let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    dead.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let dead = dead.local_addr().unwrap().as_socket().unwrap();
+    for status in ["502", "502", "502", "503"] {
+        assert!(
+            running
+                .get(dead)
+                .starts_with(&format!("HTTP/1.1 {status} "))
+        );
+    }
+
+    let table = risefall(&["status", "--admin", &admin]);
+    let table = text(&table.stdout);
+    let row = table
+        .lines()
+        .find(|line| line.starts_with(&dead.to_string()))
+        .unwrap();
+    for word in ["down", "3 failed", "refused", "ago", "in 59m"] {
+        assert!(row.contains(word), "{row}");
+    }
+    let json = risefall(&["status", "--json", "--admin", &admin]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["health"][0]["state"], "down");
+    assert_eq!(json["health"][0]["failures"], 3);
+    assert_eq!(json["policy"]["max_fails"], 3);
+
+    running.signal(rustix::process::Signal::TERM);
+    let lines = running.end();
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(
+        lines[0].contains(&format!("http GET http://{dead}/ 502 0 ")),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[0].ends_with(" up connection_refused"), "{}", lines[0]);
+    assert!(
+        lines[3].ends_with(" - falldown destination_unavailable"),
+        "{}",
+        lines[3]
+    );
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let running = Running::start(&["--admin", "off", "--drain-timeout", "1h"]);
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = origin.local_addr().unwrap();
+    let mut tunnel = TcpStream::connect(running.proxy).unwrap();
+    write!(
+        tunnel,
+        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
+    )
+    .unwrap();
+    let mut head = [0; 12];
+    tunnel.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    running.signal(rustix::process::Signal::INT);
+    // The listener is closed when the first signal has been seen.
+    while TcpStream::connect(running.proxy).is_ok() {}
+    running.signal(rustix::process::Signal::INT);
+    let lines = running.end();
+    assert!(lines.contains("connect CONNECT"), "{lines}");
+}
+
+#[test]
+fn the_admin_api_answers_loopback_names_only() {
+    let running = Running::start(&["--admin", "127.0.0.1:0"]);
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(running.admin.unwrap()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    let end = "Connection: close\r\n\r\n";
+    for (request, status) in [
+        ("GET /status HTTP/1.1\r\nHost: localhost:1\r\n", "200"),
+        ("GET /status HTTP/1.1\r\nHost: [::1]\r\n", "200"),
+        ("GET /status HTTP/1.1\r\nHost: rebound.example\r\n", "403"),
+        ("GET /status HTTP/1.1\r\n", "403"),
+        ("POST /status HTTP/1.1\r\nHost: localhost\r\n", "405"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n", "404"),
+    ] {
+        assert_eq!(ask(&format!("{request}{end}")), status, "{request}");
+    }
+}
+
+#[test]
+fn cargo_run_at_the_workspace_root_runs_this_program() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--offline", "--", "--version"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        format!("risefall {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}

@@ -1,0 +1,229 @@
+//! Who may use the proxy, for which targets, and how many at a time.
+
+mod support;
+
+use std::net::SocketAddr;
+
+use risefall_proxy::plan::{Draft, PlanError};
+use risefall_proxy::runtime::{self, StartError};
+use support::{Client, Origin, Proxy, policy, socks5, socks5_address, socks5_name, until};
+
+fn get(target: impl std::fmt::Display) -> String {
+    format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n")
+}
+
+fn connect(target: impl std::fmt::Display) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn the_proxy_never_dials_its_own_listeners() {
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    });
+    let admin = proxy.running().admin_address().unwrap();
+    for port in [proxy.address.port(), admin.port()] {
+        for host in ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"] {
+            for request in [get, connect].map(|form| form(format!("{host}:{port}"))) {
+                let response = proxy.ask(request).await;
+                assert_eq!(response.status(), 508, "{host}");
+                assert!(
+                    response
+                        .field("proxy-status")
+                        .contains("proxy_loop_detected")
+                );
+            }
+        }
+        let mut client = proxy.connect().await;
+        let own = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(socks5(&mut client, &socks5_address(own)).await.0, 2);
+    }
+    assert!(
+        proxy.registry.statuses().is_empty(),
+        "a rule is no evidence"
+    );
+}
+
+#[tokio::test]
+async fn a_wildcard_listener_is_itself_under_every_address_of_the_host() {
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+        draft.clients = vec!["127.0.0.0/8".parse().unwrap()];
+        draft.allow_private = Some(true);
+    });
+    let port = proxy.address.port();
+    for host in ["127.0.0.1", "127.1.2.3", "0.0.0.0", "localhost"] {
+        let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        client.send(get(format!("{host}:{port}"))).await;
+        assert_eq!(client.response().await.status(), 508, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn private_targets_are_prohibited_where_the_plan_says_so() {
+    let origin = Origin::echo().await;
+    let port = origin.address.port();
+    let proxy = Proxy::with(policy(), |draft| draft.allow_private = Some(false));
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "10.0.0.1",
+        "169.254.169.254",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "0.0.0.0",
+    ] {
+        let response = proxy.ask(connect(format!("{host}:{port}"))).await;
+        assert_eq!(response.status(), 403, "{host}");
+        assert!(
+            response
+                .field("proxy-status")
+                .contains("destination_ip_prohibited")
+        );
+    }
+    let mut client = proxy.connect().await;
+    assert_eq!(
+        socks5(&mut client, &socks5_name("localhost", port)).await.0,
+        2
+    );
+    assert_eq!(origin.connections(), 0);
+    assert!(
+        proxy.registry.statuses().is_empty(),
+        "a rule is no evidence"
+    );
+}
+
+#[tokio::test]
+async fn clients_outside_the_ranges_are_told_so() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.clients = vec!["192.0.2.0/24".parse().unwrap()]
+    });
+    let response = proxy.get(origin.address, "/").await;
+    assert_eq!(response.status(), 403);
+    assert!(
+        response
+            .field("proxy-status")
+            .contains("http_request_denied")
+    );
+    let mut client = proxy.connect().await;
+    assert_eq!(
+        socks5(&mut client, &socks5_address(origin.address)).await.0,
+        2
+    );
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_told_so_and_a_free_place_is_used() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 2);
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut client = proxy.connect().await;
+        client.send(connect(origin.address)).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+        inside.push(client);
+    }
+    let turned_away = proxy.get(origin.address, "/").await;
+    assert_eq!(turned_away.status(), 503);
+    assert!(
+        turned_away
+            .field("proxy-status")
+            .contains("connection_limit_reached")
+    );
+    assert_eq!(turned_away.field("retry-after"), "1");
+    let mut client = proxy.connect().await;
+    assert_eq!(
+        socks5(&mut client, &socks5_address(origin.address)).await.0,
+        1
+    );
+    drop(client);
+
+    drop(inside.pop());
+    loop {
+        let mut client = proxy.connect().await;
+        client.send(connect(origin.address)).await;
+        if client.head().await.starts_with("HTTP/1.1 200 ") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn hundreds_above_the_limit_all_get_an_answer() {
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        clients.push(proxy.connect().await);
+    }
+    let mut answered = 0;
+    for mut client in clients {
+        client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.end().await;
+        answered += usize::from(client.rest().await.starts_with(b"HTTP/1.1 "));
+    }
+    assert_eq!(answered, 200);
+}
+
+#[test]
+fn an_open_proxy_is_refused_with_a_remedy() {
+    let draft = Draft {
+        listen: vec!["0.0.0.0:0".parse().unwrap()],
+        ..Draft::default()
+    };
+    let errors = draft.resolve().unwrap_err();
+    assert!(matches!(errors[..], [PlanError::OpenProxy { .. }]));
+    assert!(errors[0].to_string().contains("--allow-clients"));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_that_names_it() {
+    let proxy = Proxy::start();
+    for threads in [1, 2] {
+        let plan = Draft {
+            listen: vec![proxy.address],
+            admin: None,
+            threads,
+            ..Draft::default()
+        };
+        let judge = std::sync::Arc::new(proxy.registry.clone());
+        let error = runtime::start(plan.resolve().unwrap(), judge, None).unwrap_err();
+        assert!(matches!(error, StartError::Bind(_)));
+        let text = error.to_string();
+        assert!(text.contains(&proxy.address.to_string()), "{text}");
+        assert!(text.contains("another program listens there"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_port_in_use_costs_the_admin_api_alone() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.admin = Some(taken.local_addr().unwrap())
+    });
+    assert_eq!(proxy.running().admin_address(), None);
+    assert!(proxy.running().admin_error().is_some());
+    let origin = Origin::echo().await;
+    assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_dropped_client_frees_its_place() {
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    for _ in 0..5 {
+        drop(proxy.connect().await);
+    }
+    let origin = Origin::echo().await;
+    let address = origin.address;
+    let served = std::cell::Cell::new(false);
+    for _ in 0..100 {
+        if proxy.get(address, "/").await.status() == 200 {
+            served.set(true);
+            break;
+        }
+    }
+    until(|| served.get()).await;
+}

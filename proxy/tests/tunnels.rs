@@ -1,0 +1,239 @@
+//! CONNECT and SOCKS5: whatever the client sends reaches its target, and the other way round.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use support::{Client, DeadPort, Origin, Proxy, policy, socks5, socks5_address, socks5_name};
+
+fn connect_to(target: impl std::fmt::Display) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
+}
+
+async fn open(proxy: &Proxy, target: SocketAddr) -> Client {
+    let mut client = proxy.connect().await;
+    client.send(connect_to(target)).await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(support::field(&head, "content-length"), None, "{head}");
+    assert_eq!(support::field(&head, "transfer-encoding"), None, "{head}");
+    client
+}
+
+#[tokio::test]
+async fn bytes_pass_both_ways_until_both_sides_have_ended() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start();
+    let mut client = open(&proxy, origin.address).await;
+    for _ in 0..3 {
+        client.send("ping").await;
+        assert_eq!(client.take(4).await, b"ping");
+    }
+    client.end().await;
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn bytes_sent_behind_the_connect_belong_to_the_tunnel() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    let early = b"early \x00\xff\r\n\r\n bytes";
+    client
+        .send([connect_to(origin.address).as_bytes(), early].concat())
+        .await;
+    client.head().await;
+    assert_eq!(client.take(early.len()).await, early);
+}
+
+#[tokio::test]
+async fn a_side_that_has_ended_still_hears_the_other() {
+    let origin = Origin::start(|mut client| async move {
+        let all = client.rest().await;
+        client.send(format!("got {}", all.len())).await;
+    })
+    .await;
+    let proxy = Proxy::start();
+    let mut client = open(&proxy, origin.address).await;
+    client.send([1; 100_000]).await;
+    client.end().await;
+    assert_eq!(client.rest().await, b"got 100000");
+}
+
+#[tokio::test]
+async fn much_passes_in_both_directions_at_once() {
+    const MUCH: usize = 8_000_000;
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start();
+    let client = open(&proxy, origin.address).await;
+    let (mut read, mut write) = client.stream.into_split();
+    let sent: Vec<u8> = (0..MUCH).map(|n| (n % 253) as u8).collect();
+    let expected = sent.clone();
+    let writer = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    support::within(tokio::io::AsyncReadExt::read_to_end(
+        &mut read,
+        &mut received,
+    ))
+    .await
+    .unwrap();
+    writer.await.unwrap();
+    assert!(received == expected);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_stands_still_is_closed() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.timeouts.idle = Duration::from_millis(100)
+    });
+    let mut client = open(&proxy, origin.address).await;
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn a_connect_that_fails_leaves_the_connection_usable() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::start();
+    let dead = DeadPort::new();
+    let mut client = proxy.connect().await;
+    client.send(connect_to(dead.address())).await;
+    let response = client.response().await;
+    assert_eq!(response.status(), 502);
+    assert!(
+        response
+            .field("proxy-status")
+            .starts_with("risefall; error=connection_refused;")
+    );
+    client
+        .send(format!(
+            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            origin.address
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 200);
+}
+
+#[tokio::test]
+async fn bytes_meant_for_a_tunnel_that_never_was_are_not_taken_for_a_request() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::start();
+    let dead = DeadPort::new();
+    let mut client = proxy.connect().await;
+    let hidden = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", origin.address);
+    client.send(connect_to(dead.address()) + &hidden).await;
+    assert_eq!(client.response().await.status(), 502);
+    client.rest().await;
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_connect_to_nonsense_is_a_bad_request() {
+    let proxy = Proxy::start();
+    for target in [
+        "127.0.0.1:0",
+        "127.0.0.1",
+        "127.0.0.1:65536",
+        "user@127.0.0.1:80",
+        "[::1]",
+        ":80",
+    ] {
+        let response = proxy.ask(connect_to(target)).await;
+        assert_eq!(response.status(), 400, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn socks5_reaches_v4_v6_and_names_and_tells_its_own_address() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start();
+    let port = origin.address.port();
+    for address in [
+        socks5_address(origin.address),
+        socks5_name("localhost", port),
+    ] {
+        let mut client = proxy.connect().await;
+        let (reply, bound) = socks5(&mut client, &address).await;
+        assert_eq!(reply, 0);
+        assert_eq!(bound[..4], [127, 0, 0, 1]);
+        assert_ne!(bound[4..], [0, 0]);
+        client.send("ping").await;
+        assert_eq!(client.take(4).await, b"ping");
+    }
+    if let Ok(listener) = std::net::TcpListener::bind("[::1]:0") {
+        let mut client = proxy.connect().await;
+        let address = socks5_address(listener.local_addr().unwrap());
+        let (reply, bound) = socks5(&mut client, &address).await;
+        assert_eq!((reply, bound.len()), (0, 18));
+    }
+}
+
+#[tokio::test]
+async fn socks5_bytes_sent_behind_the_request_belong_to_the_tunnel() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    let request = [
+        &[5, 1, 0, 5, 1, 0][..],
+        &socks5_address(origin.address),
+        b"early",
+    ]
+    .concat();
+    client.send(request).await;
+    assert_eq!(client.take(2).await, [5, 0]);
+    assert_eq!(client.take(10).await[..2], [5, 0]);
+    assert_eq!(client.take(5).await, b"early");
+}
+
+#[tokio::test]
+async fn socks5_handshakes_may_come_byte_by_byte() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client.stream.set_nodelay(true).unwrap();
+    let request = [&[5, 1, 0, 5, 1, 0][..], &socks5_address(origin.address)].concat();
+    for byte in request {
+        client.send([byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.take(2).await, [5, 0]);
+    assert_eq!(client.take(10).await[..2], [5, 0]);
+}
+
+#[tokio::test]
+async fn socks5_failures_have_the_replies_of_the_rfc() {
+    let proxy = Proxy::start();
+    let dead = DeadPort::new();
+    let mut client = proxy.connect().await;
+    assert_eq!(
+        socks5(&mut client, &socks5_address(dead.address())).await.0,
+        5
+    );
+    let mut client = proxy.connect().await;
+    assert_eq!(
+        socks5(&mut client, &socks5_address(proxy.address)).await.0,
+        2
+    );
+    // BIND, and an address type that nobody knows.
+    for (request, reply) in [
+        (&[5, 2, 0, 1, 127, 0, 0, 1, 0, 80][..], 7),
+        (&[5, 1, 0, 9], 8),
+    ] {
+        let mut client = proxy.connect().await;
+        client.send([5, 1, 0]).await;
+        assert_eq!(client.take(2).await, [5, 0]);
+        client.send(request).await;
+        assert_eq!(client.take(2).await, [5, reply]);
+    }
+    // Only a password is offered; no method at all.
+    for greeting in [&[5, 1, 2][..], &[5, 0]] {
+        let mut client = proxy.connect().await;
+        client.send(greeting).await;
+        assert_eq!(client.rest().await, [5, 0xff]);
+    }
+}
