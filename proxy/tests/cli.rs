@@ -1,9 +1,11 @@
 //! The binary as people use it: help, a proxy on the command line, its status, its end.
 
+// A test may fail.
 #![allow(
-    clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test may fail"
+    clippy::panic,
+    clippy::unwrap_used
 )]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,5 +1,13 @@
 //! HTTP requests in absolute form: sent to the right origin, in the right form, and streamed.
 
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod support;
 
 use std::time::Duration;
@@ -391,7 +399,7 @@ async fn a_body_that_stands_still_is_cut() {
     })
     .await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.timeouts.idle = Duration::from_millis(100)
+        draft.timeouts.idle = Duration::from_millis(100);
     });
     let mut client = proxy.connect().await;
     client

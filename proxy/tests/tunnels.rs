@@ -1,5 +1,13 @@
 //! CONNECT and SOCKS5: whatever the client sends reaches its target, and the other way round.
 
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod support;
 
 use std::net::SocketAddr;
@@ -90,7 +98,7 @@ async fn much_passes_in_both_directions_at_once() {
 async fn a_tunnel_that_stands_still_is_closed() {
     let origin = Origin::mirror().await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.timeouts.idle = Duration::from_millis(100)
+        draft.timeouts.idle = Duration::from_millis(100);
     });
     let mut client = open(&proxy, origin.address).await;
     assert_eq!(client.rest().await, b"");

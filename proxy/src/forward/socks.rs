@@ -136,9 +136,8 @@ async fn connect(
 /// Ready when the client has closed before its reply. One that has sent something of its tunnel
 /// already may have ended its half on purpose, and is waited with.
 async fn has_left(stream: &TcpStream) {
-    match stream.peek(&mut [0]).await {
-        Ok(1..) => std::future::pending().await,
-        Ok(0) | Err(_) => {}
+    if let Ok(1..) = stream.peek(&mut [0]).await {
+        std::future::pending::<()>().await;
     }
 }
 
