@@ -278,6 +278,23 @@ impl Fault {
         }
     }
 
+    /// The address it is about, if there is one: of several that were tried, the last.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Loop { address }
+            | Self::Prohibited { address }
+            | Self::HeadTimedOut { address, .. }
+            | Self::Broken { address, .. } => Some(*address),
+            Self::Connect { error, .. } => match error {
+                ConnectError::FallDown { addresses } => addresses.last().map(|one| one.address),
+                ConnectError::Unreachable { attempts } => attempts.last().map(|one| one.address),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// How loud the log is. What the operator has to act upon is loud; what the access line tells
     /// as well is for the curious: a dead target must not fill the log.
     #[must_use]

@@ -232,7 +232,7 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
     );
     assert!(lines[0].ends_with(" up connection_refused"), "{}", lines[0]);
     assert!(
-        lines[3].ends_with(" - falldown destination_unavailable"),
+        lines[3].ends_with(&format!(" {dead} falldown destination_unavailable")),
         "{}",
         lines[3]
     );

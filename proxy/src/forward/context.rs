@@ -235,6 +235,7 @@ impl Session {
         self.context.log(fault, self.client);
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.fault = Some(fault.token());
+            record.address = fault.address().or(record.address);
             if let Fault::Connect { how, .. } = fault {
                 record.health = if *how == NoStream::Down {
                     "falldown"
