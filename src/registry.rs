@@ -141,6 +141,19 @@ impl Registry {
         self.shared.subscribe(capacity)
     }
 
+    /// Evicts every record with nothing, or nothing any more, against its address, except those
+    /// that handles pin.
+    ///
+    /// Never needed: newcomers make their own room. It tidies [`len`](Self::len) after an incident.
+    /// The memory of the records is kept for newcomers.
+    ///
+    /// # Progress
+    ///
+    /// Takes one shard lock after another. No reader or success waits on it.
+    pub fn sweep(&self) {
+        self.shared.sweep_all();
+    }
+
     /// The policy in force.
     #[must_use]
     pub fn policy(&self) -> &Policy {

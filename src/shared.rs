@@ -237,7 +237,10 @@ impl Shared {
         first: impl Fn(Word) -> Word,
     ) -> Entered<Link<Record>> {
         let bucket = self.bucket(key);
-        self.make_room(bucket, now, charge);
+        // A member needs no room, and must not be evicted to make it.
+        if self.index.find(bucket, key).is_none() {
+            self.make_room(bucket, now, charge);
+        }
         self.ledger.enter(key, || {
             #[cfg(test)]
             self.pause.here();
@@ -278,6 +281,14 @@ impl Shared {
             if self.evict_one(turn % self.index.buckets(), now) {
                 return;
             }
+        }
+    }
+
+    /// Evicts every record without evidence that nobody holds.
+    pub(crate) fn sweep_all(&self) {
+        let now = self.now();
+        for bucket in 0..self.index.buckets() {
+            while self.evict_one(bucket, now) {}
         }
     }
 

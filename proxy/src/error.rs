@@ -278,24 +278,31 @@ impl Fault {
         }
     }
 
-    /// How loud the log is: what an operator can act upon is a warning, the rest is for curiosity.
+    /// The address it is about, if there is one: of several that were tried, the last.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Loop { address }
+            | Self::Prohibited { address }
+            | Self::HeadTimedOut { address, .. }
+            | Self::Broken { address, .. } => Some(*address),
+            Self::Connect { error, .. } => match error {
+                ConnectError::FallDown { addresses } => addresses.last().map(|one| one.address),
+                ConnectError::Unreachable { attempts } => attempts.last().map(|one| one.address),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// How loud the log is. What the operator has to act upon is loud; what the access line tells
+    /// as well is for the curious: a dead target must not fill the log.
     #[must_use]
     pub fn level(&self) -> tracing::Level {
         match self.side() {
             Side::Us => tracing::Level::ERROR,
             Side::Operator => tracing::Level::WARN,
-            Side::Upstream => tracing::Level::INFO,
-            Side::Client => tracing::Level::DEBUG,
-        }
-    }
-
-    /// Writes the fault into the log, at its level.
-    pub fn log(&self, client: SocketAddr) {
-        match self.level() {
-            tracing::Level::ERROR => tracing::error!(%client, fault = self.token(), "{self}"),
-            tracing::Level::WARN => tracing::warn!(%client, fault = self.token(), "{self}"),
-            tracing::Level::INFO => tracing::info!(%client, fault = self.token(), "{self}"),
-            _ => tracing::debug!(%client, fault = self.token(), "{self}"),
+            Side::Upstream | Side::Client => tracing::Level::DEBUG,
         }
     }
 }

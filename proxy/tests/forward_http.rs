@@ -1,5 +1,13 @@
 //! HTTP requests in absolute form: sent to the right origin, in the right form, and streamed.
 
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod support;
 
 use std::time::Duration;
@@ -391,7 +399,7 @@ async fn a_body_that_stands_still_is_cut() {
     })
     .await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.timeouts.idle = Duration::from_millis(100)
+        draft.timeouts.idle = Duration::from_millis(100);
     });
     let mut client = proxy.connect().await;
     client
@@ -451,25 +459,8 @@ async fn max_forwards_ends_at_zero_and_counts_down_before() {
 
 #[tokio::test]
 async fn a_black_hole_costs_the_connect_timeout_until_it_is_known() {
-    // A listener whose queue is full answers no further handshake.
-    let socket = socket2::Socket::new(
-        socket2::Domain::IPV4,
-        socket2::Type::STREAM,
-        Some(socket2::Protocol::TCP),
-    )
-    .unwrap();
-    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    socket.bind(&any.into()).unwrap();
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut filling = Vec::new();
-    loop {
-        let attempt = tokio::net::TcpStream::connect(address);
-        match tokio::time::timeout(Duration::from_millis(200), attempt).await {
-            Ok(stream) => filling.push(stream.unwrap()),
-            Err(_) => break,
-        }
-    }
+    let (hole, _filling) = support::black_hole().await;
+    let address = hole.local_addr().unwrap().as_socket().unwrap();
     let proxy = Proxy::with(
         risefall::Policy::builder()
             .connect_timeout(Duration::from_millis(100))

@@ -1,5 +1,13 @@
 //! Who may use the proxy, for which targets, and how many at a time.
 
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod support;
 
 use std::net::SocketAddr;
@@ -99,7 +107,7 @@ async fn private_targets_are_prohibited_where_the_plan_says_so() {
 async fn clients_outside_the_ranges_are_told_so() {
     let origin = Origin::echo().await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.clients = vec!["192.0.2.0/24".parse().unwrap()]
+        draft.clients = vec!["192.0.2.0/24".parse().unwrap()];
     });
     let response = proxy.get(origin.address, "/").await;
     assert_eq!(response.status(), 403);
@@ -202,7 +210,7 @@ async fn a_port_in_use_is_an_error_that_names_it() {
 async fn an_admin_port_in_use_costs_the_admin_api_alone() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = Proxy::with(policy(), |draft| {
-        draft.admin = Some(taken.local_addr().unwrap())
+        draft.admin = Some(taken.local_addr().unwrap());
     });
     assert_eq!(proxy.running().admin_address(), None);
     assert!(proxy.running().admin_error().is_some());

@@ -1,5 +1,13 @@
 //! CONNECT and SOCKS5: whatever the client sends reaches its target, and the other way round.
 
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod support;
 
 use std::net::SocketAddr;
@@ -90,7 +98,7 @@ async fn much_passes_in_both_directions_at_once() {
 async fn a_tunnel_that_stands_still_is_closed() {
     let origin = Origin::mirror().await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.timeouts.idle = Duration::from_millis(100)
+        draft.timeouts.idle = Duration::from_millis(100);
     });
     let mut client = open(&proxy, origin.address).await;
     assert_eq!(client.rest().await, b"");
@@ -236,4 +244,32 @@ async fn socks5_failures_have_the_replies_of_the_rfc() {
         client.send(greeting).await;
         assert_eq!(client.rest().await, [5, 0xff]);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_the_dial_blames_nobody() {
+    let (hole, _filling) = support::black_hole().await;
+    let address = hole.local_addr().unwrap().as_socket().unwrap();
+    let patient = risefall::Policy::builder().max_fails(1).build().unwrap();
+    let proxy = Proxy::with(patient, |draft| draft.limits.connections = 1);
+    let mut client = proxy.connect().await;
+    client.send([5, 1, 0]).await;
+    client.take(2).await;
+    client
+        .send([&[5, 1, 0], &socks5_address(address)[..]].concat())
+        .await;
+    drop(client);
+    // The one place is free again long before the connect timeout.
+    let free = async {
+        while proxy
+            .ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .status()
+            != 200
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(2), free)
+        .await
+        .unwrap();
+    assert!(proxy.registry.statuses().is_empty());
 }

@@ -91,3 +91,15 @@ fn a_writer_frozen_while_it_evicts_holds_up_no_read_and_no_success() {
     assert!(registry.is_fall_down(&address(1_000)));
     assert_eq!(registry.len(), 8);
 }
+#[test]
+fn pinning_a_member_evicts_nobody() {
+    let registry = Registry::builder().capacity(4).build();
+    // Members that nobody holds and nothing speaks against.
+    drop([0, 1, 2, 3].map(|host| registry.endpoint(address(host))));
+    for _ in 0..10 {
+        drop(registry.endpoint(address(0)));
+    }
+    assert_eq!(registry.len(), 4);
+    registry.sweep();
+    assert_eq!(registry.len(), 0);
+}

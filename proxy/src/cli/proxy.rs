@@ -186,11 +186,12 @@ fn serve(
         // Before anything can be asked of this process, so that no signal is missed.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let transitions = registry.subscribe(TRANSITIONS);
         let running = runtime::start(plan.clone(), Arc::new(registry.clone()), access)?;
         eprint!("{}", summary::of(plan, registry.policy(), &running));
         tokio::select! {
             _ = stop_signal(&mut interrupt, &mut terminate) => {}
-            () = log::transitions(registry.subscribe(TRANSITIONS)) => {}
+            () = log::transitions(transitions) => {}
             () = report_lost_lines(lost.clone()) => {}
         }
         eprintln!(

@@ -9,6 +9,7 @@ use std::time::Instant;
 use hyper::server::conn::http1;
 use hyper::{Method, Uri};
 use tokio::sync::Notify;
+use tracing::Level;
 
 use crate::error::{Fault, NoStream};
 use crate::forward::body::Upload;
@@ -38,6 +39,8 @@ pub struct Context {
     pub draining: Cell<bool>,
     /// How many client connections are open.
     pub live: Cell<usize>,
+    /// The tick of the last loud line in the log.
+    pub last_loud: Cell<Option<u64>>,
     /// Told when a connection has ended and when draining begins.
     pub changed: Notify,
 }
@@ -111,6 +114,8 @@ struct Record {
 
 pub(super) enum What {
     Http(Method, Uri),
+    /// A request that could not be read.
+    Unread,
     Socks5(Target),
 }
 
@@ -123,6 +128,20 @@ impl Context {
     pub fn enter(self: &Rc<Self>) -> Place {
         self.live.set(self.live.get() + 1);
         Place(Rc::clone(self))
+    }
+
+    /// Writes a fault into the log. Loud ones at most once a tick: whoever can cause a fault can
+    /// cause a million, and a log is slow.
+    pub(super) fn log(&self, fault: &Fault, client: SocketAddr) {
+        let (level, token) = (fault.level(), fault.token());
+        if level == Level::DEBUG {
+            tracing::debug!(%client, fault = token, "{fault}");
+        } else if self.last_loud.replace(Some(self.ticks.now())) != Some(self.ticks.now()) {
+            match level {
+                Level::ERROR => tracing::error!(%client, fault = token, "{fault}"),
+                _ => tracing::warn!(%client, fault = token, "{fault}"),
+            }
+        }
     }
 }
 
@@ -213,9 +232,10 @@ impl Session {
 
     /// Notes and logs what went wrong.
     pub(super) fn note_fault(&self, fault: &Fault) {
-        fault.log(self.client);
+        self.context.log(fault, self.client);
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.fault = Some(fault.token());
+            record.address = fault.address().or(record.address);
             if let Fault::Connect { how, .. } = fault {
                 record.health = if *how == NoStream::Down {
                     "falldown"
@@ -249,6 +269,7 @@ impl Session {
         let (protocol, method, target) = match &record.what {
             What::Http(Method::CONNECT, uri) => ("connect", "CONNECT", uri.to_string()),
             What::Http(method, uri) => ("http", method.as_str(), uri.to_string()),
+            What::Unread => ("http", "-", "-".to_owned()),
             What::Socks5(target) => ("socks5", "CONNECT", target.to_string()),
         };
         access.write(&Line {

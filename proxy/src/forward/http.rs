@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::context::{Phase, Session};
+use crate::forward::context::{Phase, Session, What};
 use crate::forward::{Tunnel, answer, exchange};
 use crate::net::scratch;
 use crate::proto::screen::Violation;
@@ -103,10 +103,14 @@ pub(super) async fn serve(
 /// to all requests before.
 async fn refuse(stream: &mut TcpStream, violation: Violation, session: &Session) {
     let fault = Fault::from(violation);
-    fault.log(session.client);
+    session.begin(|| What::Unread);
+    session.note_fault(&fault);
     if session.screen.borrow().heads() != session.answered.get() {
+        session.finish();
         return;
     }
+    session.note_status(fault.status());
+    session.finish();
     session.watch.arm(session.rules.spans.linger);
     // A client that does not take its answer goes without.
     let _ = session

@@ -118,11 +118,12 @@ async fn connect(
     if let Some(fault) = barred {
         return Err(fault);
     }
-    let dialled = session
-        .context
-        .dialler
-        .dial(target, &session.rules.guard)
-        .await?;
+    let dial = session.context.dialler.dial(target, &session.rules.guard);
+    let dialled = tokio::select! {
+        biased;
+        dialled = dial => dialled?,
+        () = has_left(stream) => return Err(Fault::Cut("the client left before the reply")),
+    };
     session.note_address(dialled.address, "up");
     let bound = dialled.stream.local_addr().unwrap_or(NO_ADDRESS);
     session.watch.arm(session.rules.spans.handshake);
@@ -130,6 +131,14 @@ async fn connect(
         .await
         .ok_or(Fault::Cut("the client left before the reply"))?;
     Ok(dialled)
+}
+
+/// Ready when the client has closed before its reply. One that has sent something of its tunnel
+/// already may have ended its half on purpose, and is waited with.
+async fn has_left(stream: &TcpStream) {
+    if let Ok(1..) = stream.peek(&mut [0]).await {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn refuse(stream: &mut TcpStream, reply: Reply, session: &Session) {

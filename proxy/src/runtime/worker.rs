@@ -148,6 +148,7 @@ impl Worker {
             http: http::builder(),
             draining: Cell::new(false),
             live: Cell::new(0),
+            last_loud: Cell::new(None),
             changed: Notify::new(),
             ticks,
         };

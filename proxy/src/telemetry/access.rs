@@ -79,7 +79,7 @@ pub struct Line<'a> {
     /// From the request to the end of it all.
     #[serde(rename = "ms", serialize_with = "as_milliseconds")]
     pub took: Duration,
-    /// The address that was dialled.
+    /// The address that was dialled, or was not because it is down or forbidden.
     pub address: Option<SocketAddr>,
     /// What the health registry said: `up`, `falldown`, `pooled` when nothing had to be dialled,
     /// or `-` when it was not asked.

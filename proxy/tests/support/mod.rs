@@ -334,6 +334,19 @@ impl DeadPort {
     }
 }
 
+/// A listener whose queue is full, so that it answers no further handshake; and what fills it.
+pub async fn black_hole() -> (socket2::Socket, Vec<TcpStream>) {
+    let DeadPort(socket) = DeadPort::new();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut filling = Vec::new();
+    let patience = Duration::from_millis(200);
+    while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+        filling.push(stream.unwrap());
+    }
+    (socket, filling)
+}
+
 /// Waits until `is_done`.
 pub async fn until(is_done: impl Fn() -> bool) {
     let start = Instant::now();

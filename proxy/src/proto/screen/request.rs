@@ -1,6 +1,6 @@
 //! What a head and a chunk line say about framing.
 
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
 use super::{super::is_token, Violation};
 
@@ -38,17 +38,16 @@ pub(super) enum Body {
 impl Request {
     /// Reads a request line.
     pub(super) fn begin(line: &[u8]) -> Result<Self, Violation> {
-        let (method, rest) =
-            split_at_byte(line, memchr(b' ', line)).ok_or(Violation::RequestLine)?;
-        let (target, version) =
-            split_at_byte(rest, memrchr(b' ', rest)).ok_or(Violation::RequestLine)?;
-        if !is_whole_token(method) || !is_target(target) {
+        let (method, rest) = split_token(line);
+        let rest = rest.strip_prefix(b" ").ok_or(Violation::RequestLine)?;
+        let (target, version) = rest.split_last_chunk().ok_or(Violation::RequestLine)?;
+        if method.is_empty() || !is_target(target) {
             return Err(Violation::RequestLine);
         }
         let is_http11 = match version {
-            b"HTTP/1.1" => true,
-            b"HTTP/1.0" => false,
-            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            b" HTTP/1.1" => true,
+            b" HTTP/1.0" => false,
+            [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
             {
                 return Err(Violation::Version);
@@ -180,20 +179,18 @@ impl Known {
 
 /// Reads a field line: its name and its value without the white space around it.
 pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
-    if line.first().is_some_and(|&byte| is_space(byte)) {
-        return Err(Violation::Folding);
+    match split_token(line) {
+        ([], [b' ' | b'\t', ..]) => Err(Violation::Folding),
+        (name @ [_, ..], [b':', value @ ..]) => Ok((name, trim(value))),
+        (_, rest) if !rest.contains(&b':') => Err(Violation::NoColon),
+        ([_, ..], rest) if trim_start(rest).first() == Some(&b':') => {
+            Err(Violation::SpaceBeforeColon)
+        }
+        _ => Err(Violation::FieldName),
     }
-    let (name, value) = split_at_byte(line, memchr(b':', line)).ok_or(Violation::NoColon)?;
-    if name.last().is_some_and(|&byte| is_space(byte)) {
-        return Err(Violation::SpaceBeforeColon);
-    }
-    if !is_whole_token(name) {
-        return Err(Violation::FieldName);
-    }
-    Ok((name, trim(value)))
 }
 
-/// Reads plain digits. Neither sign nor list passes, nor a zero in front, which some take for octal.
+/// Reads plain digits. No sign or list passes, nor a zero in front, which some take for octal.
 fn read_length(value: &[u8]) -> Result<u64, Violation> {
     let is_plain = matches!(value, [b'0'] | [b'1'..=b'9', ..]);
     let digits = std::str::from_utf8(value).ok().filter(|_| is_plain);
@@ -239,18 +236,26 @@ pub(super) fn read_chunk_size(line: &[u8]) -> Result<u64, Violation> {
         .ok_or(Violation::BadChunkSize)
 }
 
-/// What is before and behind the byte at `at`.
-fn split_at_byte(bytes: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
-    let (before, behind) = bytes.split_at_checked(at?)?;
-    Some((before, behind.get(1..)?))
+/// Splits behind the longest token, which may be empty.
+fn split_token(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = line
+        .iter()
+        .position(|&byte| !is_token(byte))
+        .unwrap_or(line.len());
+    line.split_at_checked(end).unwrap_or_default()
 }
 
-fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', behind @ ..] = value {
-        value = behind;
-    }
+fn trim(value: &[u8]) -> &[u8] {
+    let mut value = trim_start(value);
     while let [before @ .., b' ' | b'\t'] = value {
         value = before;
+    }
+    value
+}
+
+fn trim_start(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', behind @ ..] = value {
+        value = behind;
     }
     value
 }
@@ -262,10 +267,6 @@ fn is_target(target: &[u8]) -> bool {
         .iter()
         .fold(false, |found, &byte| found | (byte <= b' '));
     !target.is_empty() && !has_space && std::str::from_utf8(target).is_ok()
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }
 
 fn is_whole_token(bytes: &[u8]) -> bool {

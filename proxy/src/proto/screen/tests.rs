@@ -482,3 +482,19 @@ fn a_long_line_in_parts_leaves_no_long_buffer() {
     }
     assert!(screen.is_between_requests() && screen.partial.capacity() <= PARTIAL_KEPT);
 }
+
+#[test]
+fn the_first_control_byte_is_found_at_every_place_among_all_others() {
+    let is_control = |byte: u8| byte < b' ' || byte == 0x7F;
+    for byte in 0..=u8::MAX {
+        for other in [b' ', b'a', b'~', 0x80, 0xA0, 0xFF] {
+            let mut bytes = [other; 19];
+            for at in 0..bytes.len() {
+                bytes[at] = byte;
+                assert_eq!(first_control(&bytes), is_control(byte).then_some(at));
+                bytes[at] = other;
+            }
+        }
+    }
+    assert_eq!(first_control(b"a\r\n\r\n   "), Some(1));
+}
