@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::error::{ConnectError, DialFailure, DialFault};
 use crate::judge::Judge;
@@ -16,7 +16,8 @@ impl Registry {
     /// Resolves `target`, skips the addresses that are down, dials the others one after another
     /// until one answers, and records every outcome.
     ///
-    /// Names are resolved off the async threads. Each address is given the policy's
+    /// Names are resolved off the async threads, for as long as the system takes: give the whole
+    /// call a deadline of your own if that may be too long. Each address is given the policy's
     /// `connect_timeout` (default 5 s). An answer is a success; refusal, reset, unreachable host
     /// and time-out are failures; what is this host's own fault (no route, out of files, buffers
     /// or ports) blames nobody.
@@ -122,7 +123,7 @@ async fn dial(
         address,
         began: Instant::now(),
     };
-    let answer = timeout_at(attempt.began + timeout, TcpStream::connect(address)).await;
+    let answer = tokio::time::timeout(timeout, TcpStream::connect(address)).await;
     match answer.map(|answer| answer.and_then(not_ourselves)) {
         Ok(Ok(stream)) => {
             attempt.settle(|attempt| judge.record_success(attempt.address));
@@ -168,9 +169,13 @@ impl Drop for Attempt<'_> {
 /// Refuses a stream that is connected to itself.
 ///
 /// TCP's simultaneous open lets a dial to a closed port of this host succeed when the system picks
-/// that very port as the source: an answer from nobody.
+/// that very port as the source: an answer from nobody. A peer that has gone again before it could
+/// be looked at has reset the connection.
 fn not_ourselves(stream: TcpStream) -> io::Result<TcpStream> {
-    let peer = stream.peer_addr()?;
+    let peer = stream.peer_addr().map_err(|error| match error.kind() {
+        io::ErrorKind::NotConnected => io::ErrorKind::ConnectionReset.into(),
+        _ => error,
+    })?;
     if peer.ip().is_loopback() && stream.local_addr()? == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

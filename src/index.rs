@@ -146,3 +146,17 @@ impl Index {
         }
     }
 }
+
+/// Takes the chains apart link by link: a chain of many pins would overflow the stack if each
+/// record dropped the next.
+impl Drop for Index {
+    fn drop(&mut self) {
+        for head in &mut self.heads {
+            let mut link = head.take();
+            while let Some(mut record) = link {
+                // A record that a handle still holds keeps the rest; nobody walks it any more.
+                link = Link::get_mut(&mut record).and_then(Record::take_next);
+            }
+        }
+    }
+}

@@ -73,6 +73,11 @@ impl Record {
         &self.next
     }
 
+    /// Cuts the chain behind this record.
+    pub(crate) fn take_next(&mut self) -> Option<Link<Record>> {
+        self.next.take()
+    }
+
     /// The word, if this record is `key`'s. Wait-free.
     #[inline]
     pub(crate) fn word_if(&self, key: Key) -> Option<Word> {

@@ -19,11 +19,12 @@ use crate::sync::{Entered, Ledger, Link};
 
 /// What all handles share.
 pub(crate) struct Shared {
+    /// Dropped before the index, which then owns its records alone and can take them apart.
+    ledger: Ledger<Key, Link<Record>, AddressHash>,
     index: Index,
     hash: AddressHash,
     thresholds: Thresholds,
     clock: Arc<dyn Clock>,
-    ledger: Ledger<Key, Link<Record>, AddressHash>,
     tally: CachePadded<Tally>,
     capacity: usize,
     policy: Policy,
@@ -242,11 +243,15 @@ impl Shared {
             self.make_room(bucket, now, charge);
         }
         self.ledger.enter(key, || {
-            #[cfg(test)]
-            self.pause.here();
             if charge == Charge::Capped && !self.reserve() {
                 return None;
             }
+            let first = |word| {
+                // Between claiming a record and making it visible.
+                #[cfg(test)]
+                self.pause.here();
+                first(word)
+            };
             let placed = self.index.place(bucket, key, charge, now, first);
             if placed.is_none() {
                 self.release(charge);
@@ -311,12 +316,14 @@ impl Shared {
     fn evict(&self, key: Key, now: Tick) -> bool {
         let mut charge = Charge::Pinned;
         let gone = self.ledger.remove_if(&key, |record| {
-            #[cfg(test)]
-            self.pause.here();
             charge = record.charge();
             // Two owners: the ledger and the chain. A first handle is made only under this lock,
             // so nobody can come to hold the record while we look.
-            Link::strong_count(record) == 2 && record.vacate(now, &self.thresholds)
+            let vacated = Link::strong_count(record) == 2 && record.vacate(now, &self.thresholds);
+            // Between freeing the record and taking the member out.
+            #[cfg(test)]
+            self.pause.here();
+            vacated
         });
         if gone {
             self.index.leave(self.bucket(key));

@@ -150,8 +150,11 @@ pub(crate) fn whole_ticks(time: Duration) -> Ticks {
 
 impl Tick {
     pub(crate) fn at(elapsed: Duration) -> Self {
-        // A turn is 1.09 years, so what the cast drops is dropped by the mask as well.
-        Self((elapsed.as_nanos() / TICK.as_nanos()) as u64 & TICK_MASK)
+        // By parts: one division of 128 bits costs as much as all the rest of a read. What the
+        // multiplication could wrap is far above the mask.
+        let ticks = elapsed.as_secs().wrapping_mul(TICKS_PER_SECOND);
+        let rest = u64::from(elapsed.subsec_nanos() / TICK.subsec_nanos());
+        Self(ticks.wrapping_add(rest) & TICK_MASK)
     }
 
     /// The age of `earlier`. What lies slightly in the future is of age zero: another thread may
@@ -276,6 +279,7 @@ impl Word {
     }
 }
 
+const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
 const TICK_BITS: u32 = 33;
 const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 const INCARNATION_SHIFT: u32 = 33;
@@ -379,6 +383,25 @@ mod tests {
         let down = after(&[Failure; 3], last);
         assert!(is_down(down, Tick(14_999), &CLASSIC));
         assert!(!is_down(down, Tick(15_000), &CLASSIC));
+    }
+
+    #[test]
+    fn a_moment_is_the_last_whole_tick() {
+        for nanos in [
+            0,
+            3_999_999,
+            4_000_000,
+            999_999_999,
+            1_000_000_000,
+            u64::MAX,
+        ] {
+            let expected = (nanos / 4_000_000) & TICK_MASK;
+            assert_eq!(
+                Tick::at(Duration::from_nanos(nanos)),
+                Tick(expected),
+                "{nanos} ns"
+            );
+        }
     }
 
     #[test]

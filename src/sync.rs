@@ -183,6 +183,10 @@ mod imp {
             }
         }
 
+        pub(crate) fn take(&mut self) -> Option<T> {
+            self.cell.take()
+        }
+
         pub(crate) fn set(&self, value: T) -> Result<(), T> {
             self.cell.set(value)?;
             self.ready.store(true, Ordering::Release);

@@ -9,18 +9,27 @@
 )]
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use risefall::{Cause, ConnectError, DialFault, HealthCheck, Policy, Registry, State};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// An address on which nothing listens.
-fn closed_port() -> SocketAddr {
-    StdListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+/// An address on which nothing listens: its port is bound, so that nobody else is given it.
+struct ClosedPort {
+    address: SocketAddr,
+    _bound: TcpSocket,
+}
+
+impl ClosedPort {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self {
+            address: socket.local_addr().unwrap(),
+            _bound: socket,
+        }
+    }
 }
 
 /// A listener that answers no dial: its backlog is full and nobody accepts.
@@ -61,7 +70,8 @@ fn registry(connect_timeout: u64, stall_after: u64) -> Registry {
 #[tokio::test]
 async fn the_fourth_dial_to_a_closed_port_is_answered_without_a_dial() {
     let registry = Registry::new(Policy::default());
-    let target = closed_port();
+    let closed = ClosedPort::new();
+    let target = closed.address;
     for _ in 0..3 {
         let error = registry.connect(target).await.unwrap_err();
         let ConnectError::Unreachable { attempts } = &error else {
@@ -91,10 +101,9 @@ async fn the_fourth_dial_to_a_closed_port_is_answered_without_a_dial() {
 #[tokio::test]
 async fn down_addresses_are_skipped_and_the_others_dialled() {
     let registry = Registry::new(Policy::default());
-    let (dead, alive) = (
-        closed_port(),
-        TcpListener::bind("127.0.0.1:0").await.unwrap(),
-    );
+    let closed = ClosedPort::new();
+    let dead = closed.address;
+    let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let targets = [dead, alive.local_addr().unwrap()];
     for _ in 0..5 {
         let stream = registry.connect(&targets[..]).await.unwrap();
@@ -118,6 +127,17 @@ async fn a_dial_that_times_out_is_a_failure() {
     let status = registry.status(&hole.address);
     assert_eq!((status.state, status.failures), (State::Down, 3));
     assert_eq!(status.last_failure.unwrap().cause, Cause::TimedOut);
+}
+
+#[tokio::test]
+async fn a_timeout_without_end_is_none() {
+    let registry = Registry::new(Policy::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    registry
+        .connect_timeout(target, Duration::MAX)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -211,7 +231,8 @@ async fn resolving_does_not_block_the_async_thread() {
 
 #[tokio::test]
 async fn the_drop_in_keeps_the_kind_and_the_source() {
-    let target = closed_port();
+    let closed = ClosedPort::new();
+    let target = closed.address;
     let mut kinds = Vec::new();
     for _ in 0..4 {
         let error = HealthCheck::connect(target).await.unwrap_err();

@@ -50,21 +50,33 @@ fn everybody_goes_on(registry: &Registry, addresses: u32) {
     }
 }
 
+/// Freezes `write` in the middle of its membership change, and expects the others to go on.
+fn goes_on_beside_frozen(registry: &Registry, write: impl FnOnce() + Send) {
+    let (arrived, let_go) = registry.shared().pause.set();
+    let (done, is_done) = channel();
+    std::thread::scope(|scope| {
+        let frozen = scope.spawn(write);
+        arrived.recv().unwrap();
+        scope.spawn(move || {
+            everybody_goes_on(registry, 2_000);
+            done.send(()).unwrap();
+        });
+        // Whatever happens, the writer is let go, so that a failure is one and not a hang.
+        let went_on = is_done.recv_timeout(Duration::from_secs(20));
+        assert!(!frozen.is_finished());
+        let_go.send(()).unwrap();
+        went_on.expect("reads and successes wait for the frozen writer");
+    });
+}
+
 #[test]
 fn a_writer_frozen_while_it_enters_holds_up_no_read_and_no_success() {
     let registry = Registry::builder().capacity(64).build();
     for host in 0..32 {
         registry.add_fall_down(address(host));
     }
-    let (arrived, let_go) = registry.shared().pause.set();
-    std::thread::scope(|scope| {
-        let frozen = scope.spawn(|| registry.add_fall_down(address(1_000)));
-        arrived.recv().unwrap();
-        everybody_goes_on(&registry, 2_000);
-        assert!(!frozen.is_finished());
-        let_go.send(()).unwrap();
-    });
-    assert_eq!(registry.status(&address(1_000)).failures, 1);
+    goes_on_beside_frozen(&registry, || registry.add_fall_down(address(3_000)));
+    assert_eq!(registry.status(&address(3_000)).failures, 1);
 }
 
 #[test]
@@ -80,17 +92,29 @@ fn a_writer_frozen_while_it_evicts_holds_up_no_read_and_no_success() {
         registry.add_fall_down(address(host));
     }
     clock.advance(Duration::from_secs(61));
-    let (arrived, let_go) = registry.shared().pause.set();
-    std::thread::scope(|scope| {
-        let frozen = scope.spawn(|| registry.add_fall_down(address(1_000)));
-        arrived.recv().unwrap();
-        everybody_goes_on(&registry, 2_000);
-        assert!(!frozen.is_finished());
-        let_go.send(()).unwrap();
-    });
-    assert!(registry.is_fall_down(&address(1_000)));
-    assert_eq!(registry.len(), 8);
+    goes_on_beside_frozen(&registry, || registry.add_fall_down(address(3_000)));
+    assert!(registry.is_fall_down(&address(3_000)));
+    assert!(registry.len() <= 8);
 }
+
+#[test]
+fn a_registry_with_a_very_long_chain_is_dropped_without_recursion() {
+    let drop_it = || {
+        let registry = Registry::builder().capacity(1).build();
+        let pins: Vec<_> = (0..1_500)
+            .map(|host| registry.endpoint(address(host)))
+            .collect();
+        drop((registry, pins));
+    };
+    // A stack that dropping each record by the one before it would overflow.
+    std::thread::Builder::new()
+        .stack_size(96 * 1024)
+        .spawn(drop_it)
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
 #[test]
 fn pinning_a_member_evicts_nobody() {
     let registry = Registry::builder().capacity(4).build();
