@@ -24,6 +24,16 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// A port that is taken and refuses connections for as long as the socket lives.
+fn dead_port() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 /// A running `risefall proxy`, with what it said when it started.
 struct Running {
     child: Child,
@@ -170,11 +180,8 @@ fn a_port_in_use_exits_with_1_and_names_it() {
 
 #[test]
 fn status_says_so_when_nothing_runs_there() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
+    let (_port, dead) = dead_port();
+    let free = dead.to_string();
     let output = risefall(&["status", "--admin", &free]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(&format!("nothing answers on {free}")));
@@ -194,10 +201,7 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
     assert_eq!(quiet.status.code(), Some(0));
     assert!(text(&quiet.stdout).contains("no failing addresses"));
 
-    let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    dead.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    let dead = dead.local_addr().unwrap().as_socket().unwrap();
+    let (_port, dead) = dead_port();
     for status in ["502", "502", "502", "503"] {
         assert!(
             running
@@ -236,6 +240,23 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
         "{}",
         lines[3]
     );
+}
+
+#[test]
+fn a_proxy_outlives_the_reader_of_its_log() {
+    let mut running = Running::start(&["--admin", "off"]);
+    drop(running.child.stderr.take());
+    let (_port, dead) = dead_port();
+    // The third failure takes the address down, and that is logged to nobody.
+    for status in ["502", "502", "502", "503"] {
+        let answer = running.get(dead);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.end().lines().count(), 4);
 }
 
 #[test]

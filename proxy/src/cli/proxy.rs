@@ -15,7 +15,7 @@ use risefall::{Policy, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{bad_usage, failed, summary, units};
+use super::{bad_usage, failed, say, summary, units};
 use crate::plan::{Draft, Limits, Plan, Timeouts};
 use crate::runtime::{self, Running};
 use crate::telemetry::access::{AccessLog, Format, Sink};
@@ -188,16 +188,16 @@ fn serve(
         let mut terminate = signal(SignalKind::terminate())?;
         let transitions = registry.subscribe(TRANSITIONS);
         let running = runtime::start(plan.clone(), Arc::new(registry.clone()), access)?;
-        eprint!("{}", summary::of(plan, registry.policy(), &running));
+        say(summary::of(plan, registry.policy(), &running).trim_end());
         tokio::select! {
             _ = stop_signal(&mut interrupt, &mut terminate) => {}
             () = log::transitions(transitions) => {}
             () = report_lost_lines(lost.clone()) => {}
         }
-        eprintln!(
+        say(format_args!(
             "risefall: draining for up to {}; a second signal ends it at once",
             units::show(drain)
-        );
+        ));
         running.drain(drain);
         finish(running, &mut interrupt, &mut terminate).await;
         Ok(())
@@ -215,8 +215,11 @@ async fn finish(running: Running, interrupt: &mut Signal, terminate: &mut Signal
         }
     };
     match stopped.cut {
-        0 => eprintln!("risefall: stopped; every connection ended by itself"),
-        cut => eprintln!("risefall: stopped; {cut} connections were cut"),
+        0 => say("risefall: stopped; every connection ended by itself"),
+        1 => say("risefall: stopped; 1 connection was cut"),
+        cut => say(format_args!(
+            "risefall: stopped; {cut} connections were cut"
+        )),
     }
 }
 

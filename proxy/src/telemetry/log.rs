@@ -14,6 +14,8 @@ pub fn start(level: LevelFilter, format: Format) {
         .with_max_level(level)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would tell of a failed write by `eprintln!`, which panics when nobody reads any more.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let set = match format {
         Format::Text => tracing::subscriber::set_global_default(log.finish()),
