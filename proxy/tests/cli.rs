@@ -156,6 +156,18 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
         (&["proxy", "--admin", "192.0.2.1:9901"], "not on loopback"),
         (&["proxy", "--max-fails", "0"], "1..=255"),
         (&["proxy", "--allow-clients", "nonsense"], "192.168.1.0/24"),
+        (
+            &["proxy", "--max-connections", "18446744073709551615"],
+            "--max-connections is 18446744073709551615, expected from 1 to 16777216",
+        ),
+        (
+            &["proxy", "--threads", "5000"],
+            "--threads is 5000, expected from 0 to 1024",
+        ),
+        (
+            &["proxy", "--connect-timeout", "0s"],
+            "--connect-timeout is 0ms, expected from 1ms to 24h",
+        ),
         (&["prxy"], "proxy"),
     ] {
         let output = risefall(arguments);

@@ -5,7 +5,6 @@
 mod proxy;
 mod status;
 mod summary;
-pub mod units;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

@@ -11,12 +11,12 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::TypedValueParser as _;
 use ipnet::IpNet;
-use risefall::{Policy, Registry};
+use risefall::{Policy, PolicyError, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{bad_usage, failed, say, summary, units};
-use crate::plan::{Draft, Limits, Plan, Timeouts};
+use super::{bad_usage, failed, say, summary};
+use crate::plan::{Draft, Limits, Plan, Timeouts, units};
 use crate::runtime::{self, Running};
 use crate::telemetry::access::{AccessLog, Format, Sink};
 use crate::telemetry::log;
@@ -114,7 +114,7 @@ impl Proxy {
         let (policy, plan) = match (self.policy(), self.plan()) {
             (Ok(policy), Ok(plan)) => (policy, plan),
             (policy, plan) => {
-                let policy = policy.err().map(|error| error.to_string());
+                let policy = policy.err().map(|error| refused(&error));
                 let plan = plan
                     .err()
                     .into_iter()
@@ -137,7 +137,7 @@ impl Proxy {
         }
     }
 
-    fn policy(&self) -> Result<Policy, risefall::PolicyError> {
+    fn policy(&self) -> Result<Policy, PolicyError> {
         Policy::builder()
             .max_fails(self.max_fails)
             .min_rises(self.min_rises)
@@ -260,13 +260,34 @@ fn raise_file_limit(connections: usize) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let needed = 2 * connections as u64 + FILES_BESIDES;
+    let needed = (connections as u64)
+        .saturating_mul(2)
+        .saturating_add(FILES_BESIDES);
     if files.is_some_and(|files| files < needed) {
         tracing::warn!(
             files,
             needed,
             "the limit on open files is lower than --max-connections may need (ulimit -n)"
         );
+    }
+}
+
+/// Says why a policy was refused in the words of the flags.
+fn refused(error: &PolicyError) -> String {
+    match error {
+        PolicyError::TimeOutOfRange {
+            field,
+            time,
+            least,
+            most,
+        } => format!(
+            "--{} is {}, expected from {} to {}",
+            field.replace('_', "-"),
+            units::show(*time),
+            units::show(*least),
+            units::show(*most)
+        ),
+        other => other.to_string(),
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{failed, units};
+use super::failed;
 use crate::admin::report::{AddressStatus, ProxyStatus};
+use crate::plan::units;
 
 /// Show which addresses the running proxy holds for failing or down.
 #[derive(Args, Debug)]

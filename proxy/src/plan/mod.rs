@@ -4,6 +4,8 @@
 //! and refuses what must not run. A [`Plan`] can only come from there, so every rule about what is
 //! allowed stands here once, whoever asks: the command line, a file, a test.
 
+pub mod units;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -116,10 +118,10 @@ pub enum PlanError {
         /// The address.
         address: SocketAddr,
     },
-    /// A bound of zero or a deadline out of range.
+    /// A bound or a deadline out of range.
     #[error("{field} is {found}, expected {expected}")]
     OutOfRange {
-        /// Which value.
+        /// Which value: its flag, if it has one.
         field: &'static str,
         /// What was given.
         found: String,
@@ -187,48 +189,56 @@ impl Draft {
     }
 
     fn check_ranges(&self, errors: &mut Vec<PlanError>) {
-        let limits = &self.limits;
-        for (field, value) in [
-            ("limits.connections", limits.connections),
-            ("limits.lookups", limits.lookups),
+        for (field, value, range, expected) in [
+            (
+                "--max-connections",
+                self.limits.connections,
+                1..=CONNECTIONS_MOST,
+                "from 1 to 16777216",
+            ),
+            (
+                "limits.lookups",
+                self.limits.lookups,
+                1..=LOOKUPS_MOST,
+                "from 1 to 1024",
+            ),
+            (
+                "--threads",
+                self.threads,
+                0..=THREADS_MOST,
+                "from 0 to 1024",
+            ),
         ] {
-            if value == 0 {
+            if !range.contains(&value) {
                 errors.push(PlanError::OutOfRange {
                     field,
                     found: value.to_string(),
-                    expected: "at least 1",
+                    expected,
                 });
             }
         }
-        if self.threads > THREADS_MOST {
-            errors.push(PlanError::OutOfRange {
-                field: "threads",
-                found: self.threads.to_string(),
-                expected: "from 0 to 1024",
-            });
-        }
         let timeouts = &self.timeouts;
         for (field, value) in [
-            ("timeouts.handshake", timeouts.handshake),
+            ("--handshake-timeout", timeouts.handshake),
             ("timeouts.keep_alive", timeouts.keep_alive),
             ("timeouts.resolve", timeouts.resolve),
-            ("timeouts.answer", timeouts.answer),
-            ("timeouts.idle", timeouts.idle),
+            ("--answer-timeout", timeouts.answer),
+            ("--idle-timeout", timeouts.idle),
             ("timeouts.pool_idle", timeouts.pool_idle),
         ] {
             if !(TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&value) {
                 errors.push(PlanError::OutOfRange {
                     field,
-                    found: format!("{value:?}"),
-                    expected: "from 10ms to 7d",
+                    found: units::show(value),
+                    expected: "from 10ms to 168h",
                 });
             }
         }
         if timeouts.drain > TIMEOUT_MOST {
             errors.push(PlanError::OutOfRange {
-                field: "timeouts.drain",
-                found: format!("{:?}", timeouts.drain),
-                expected: "at most 7d",
+                field: "--drain-timeout",
+                found: units::show(timeouts.drain),
+                expected: "at most 168h",
             });
         }
     }
@@ -340,6 +350,9 @@ fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// No machine holds more; and what is computed from it stays far from overflow.
+const CONNECTIONS_MOST: usize = 1 << 24;
+const LOOKUPS_MOST: usize = 1024;
 const THREADS_MOST: usize = 1024;
 const TIMEOUT_LEAST: Duration = Duration::from_millis(10);
 const TIMEOUT_MOST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -405,6 +418,34 @@ mod tests {
             ..at("0.0.0.0:8090")
         };
         assert_eq!(draft.resolve().unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_in_the_words_of_its_flag() {
+        let draft = Draft {
+            threads: 5000,
+            limits: Limits {
+                connections: usize::MAX,
+                ..Limits::default()
+            },
+            timeouts: Timeouts {
+                idle: Duration::ZERO,
+                drain: Duration::from_secs(169 * 60 * 60),
+                ..Timeouts::default()
+            },
+            ..Draft::default()
+        };
+        let errors = draft.resolve().unwrap_err();
+        let said: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "--max-connections is 18446744073709551615, expected from 1 to 16777216",
+                "--threads is 5000, expected from 0 to 1024",
+                "--idle-timeout is 0ms, expected from 10ms to 168h",
+                "--drain-timeout is 169h, expected at most 168h",
+            ]
+        );
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Worker {
 
     fn has_room(&self) -> bool {
         let rules = self.rules();
-        self.context.live.get() < self.share(&rules) + TURNED_AWAY_MOST
+        self.context.live.get() < self.share(&rules).saturating_add(TURNED_AWAY_MOST)
     }
 
     /// Logs an accept error, but not every one of them. True if it is one to wait after.
