@@ -126,6 +126,9 @@ struct Worker {
     shared: Arc<Shared>,
     plan: RefCell<Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>>,
     rules: RefCell<Rc<Rules>>,
+    /// How many of the open connections are only told why they are not served. They take no place
+    /// of the limit: strangers must not be able to fill it.
+    barred: Rc<Cell<usize>>,
     /// When an accept error was last logged: a full table of files would fill the log as well.
     complained: Cell<Option<Instant>>,
 }
@@ -158,6 +161,7 @@ impl Worker {
             shared: Arc::clone(shared),
             plan: RefCell::new(cache),
             rules: RefCell::new(Rc::new(rules)),
+            barred: Rc::default(),
             complained: Cell::new(None),
         }
     }
@@ -176,15 +180,19 @@ impl Worker {
 
     fn serve(&self, stream: TcpStream, client: SocketAddr) {
         let rules = self.rules();
-        let limit = rules.plan.limits.connections;
-        let barred = if !rules.plan.access.admits(client.ip()) {
+        let is_stranger = !rules.plan.access.admits(client.ip());
+        if is_stranger && self.barred.get() >= TURNED_AWAY_MOST {
+            tracing::debug!(%client, "dropped: too many are being turned away already");
+            return;
+        }
+        let barred = if is_stranger {
             Some(Fault::Stranger {
                 client: client.ip(),
             })
-        } else if self.context.live.get() >= self.share(&rules) {
+        } else if self.is_full(&rules) {
             Some(Fault::Limit {
                 what: "connections",
-                limit,
+                limit: rules.plan.limits.connections,
             })
         } else {
             None
@@ -194,7 +202,19 @@ impl Worker {
             return;
         }
         let place = self.context.enter();
-        tokio::task::spawn_local(forward::serve(stream, client, place, rules, barred));
+        if barred.is_none() {
+            tokio::task::spawn_local(forward::serve(stream, client, place, rules, barred));
+            return;
+        }
+        let counted = Barred::count(&self.barred);
+        let time = rules.plan.timeouts.handshake.min(BARRED_TIME);
+        tokio::task::spawn_local(async move {
+            let told = forward::serve(stream, client, place, rules, barred);
+            if tokio::time::timeout(time, told).await.is_err() {
+                tracing::debug!(%client, "cut: it took too long to turn it away");
+            }
+            drop(counted);
+        });
     }
 
     /// This worker's part of the limit on connections.
@@ -202,9 +222,14 @@ impl Worker {
         rules.plan.limits.connections.div_ceil(rules.plan.threads)
     }
 
+    /// Whether the connections that are served have reached the worker's part of the limit.
+    fn is_full(&self, rules: &Rules) -> bool {
+        self.context.live.get().saturating_sub(self.barred.get()) >= self.share(rules)
+    }
+
+    /// Whether another connection can be served, or at least told that it is not.
     fn has_room(&self) -> bool {
-        let rules = self.rules();
-        self.context.live.get() < self.share(&rules).saturating_add(TURNED_AWAY_MOST)
+        self.barred.get() < TURNED_AWAY_MOST || !self.is_full(&self.rules())
     }
 
     /// Logs an accept error, but not every one of them. True if it is one to wait after.
@@ -258,6 +283,22 @@ impl Worker {
     }
 }
 
+/// One connection that is being turned away; counted until it is dropped.
+struct Barred(Rc<Cell<usize>>);
+
+impl Barred {
+    fn count(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get().saturating_add(1));
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Barred {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
 /// Accepts until the worker drains; then takes what the kernel has accepted already, because
 /// closing a socket resets what waits in its queue.
 async fn accept(listener: TcpListener, worker: Rc<Worker>) {
@@ -300,8 +341,11 @@ fn take_waiting(listener: TcpListener, worker: &Worker) -> io::Result<()> {
     Ok(())
 }
 
-/// Connections above the limit that are told so; more than these wait in the kernel's queue.
+/// Connections that are told why they are not served. Of more than these, strangers are dropped,
+/// and those above the limit wait in the kernel's queue.
 const TURNED_AWAY_MOST: usize = 64;
+/// How long that may take: whoever is turned away has no claim to a slow handshake.
+const BARRED_TIME: Duration = Duration::from_secs(2);
 /// Bounds the last round of accepting; above the limit on connections they are told so.
 const WAITING_MOST: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
