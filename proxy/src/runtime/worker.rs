@@ -25,6 +25,7 @@ use crate::net::resolve::Resolver;
 use crate::net::ticks::Ticks;
 use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::log::Complaints;
 use crate::upstream::pool::{Pool, PoolLimits};
 
 /// Starts a worker's thread.
@@ -129,8 +130,7 @@ struct Worker {
     /// How many of the open connections are only told why they are not served. They take no place
     /// of the limit: strangers must not be able to fill it.
     barred: Rc<Cell<usize>>,
-    /// When an accept error was last logged: a full table of files would fill the log as well.
-    complained: Cell<Option<Instant>>,
+    complaints: Cell<Complaints>,
 }
 
 impl Worker {
@@ -162,7 +162,7 @@ impl Worker {
             plan: RefCell::new(cache),
             rules: RefCell::new(Rc::new(rules)),
             barred: Rc::default(),
-            complained: Cell::new(None),
+            complaints: Cell::default(),
         }
     }
 
@@ -243,13 +243,9 @@ impl Worker {
         if is_peers {
             return false;
         }
-        let now = Instant::now();
-        if self
-            .complained
-            .get()
-            .is_none_or(|last| now.duration_since(last) >= COMPLAINT_PAUSE)
-        {
-            self.complained.set(Some(now));
+        let mut complaints = self.complaints.get();
+        if complaints.may_be_heard(Instant::now()) {
+            self.complaints.set(complaints);
             tracing::error!(%error, "cannot accept connections; trying again");
         }
         true
@@ -349,4 +345,3 @@ const BARRED_TIME: Duration = Duration::from_secs(2);
 /// Bounds the last round of accepting; above the limit on connections they are told so.
 const WAITING_MOST: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
