@@ -273,7 +273,8 @@ fn a_proxy_outlives_the_reader_of_its_log() {
 
 #[test]
 fn a_second_signal_ends_a_drain_at_once() {
-    let running = Running::start(&["--admin", "off", "--drain-timeout", "1h"]);
+    let running = Running::start(&["--admin", "127.0.0.1:0", "--drain-timeout", "1h"]);
+    let admin = running.admin.unwrap().to_string();
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = origin.local_addr().unwrap();
     let mut tunnel = TcpStream::connect(running.proxy).unwrap();
@@ -288,6 +289,8 @@ fn a_second_signal_ends_a_drain_at_once() {
     running.signal(rustix::process::Signal::INT);
     // The listener is closed when the first signal has been seen.
     while TcpStream::connect(running.proxy).is_ok() {}
+    let status = risefall(&["status", "--admin", &admin]);
+    assert!(status.status.success(), "the status is told while draining");
     running.signal(rustix::process::Signal::INT);
     let lines = running.end();
     assert!(lines.contains("connect CONNECT"), "{lines}");

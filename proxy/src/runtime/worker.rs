@@ -1,6 +1,7 @@
 //! One worker: accepts, limits, serves, drains.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
-use super::{Order, Shared};
+use super::{Alive, Order, Shared};
 use crate::admin::{self, Report};
 use crate::error::Fault;
 use crate::forward::context::{Context, Rules};
@@ -34,18 +35,23 @@ pub(super) fn spawn(
     sockets: Vec<StdListener>,
     shared: Arc<Shared>,
     orders: watch::Receiver<Order>,
+    alive: Alive,
 ) -> io::Result<JoinHandle<()>> {
     let lookups = shared.plan.load().limits.lookups;
     spawn_loop(format!("risefall-{index}"), lookups, move || {
-        Box::pin(work(sockets, shared, orders))
+        Box::pin(async move {
+            work(sockets, shared, orders).await;
+            drop(alive);
+        })
     })
 }
 
-/// Starts the admin API's thread. It ends with the workers: at the end of the drain time at most.
+/// Starts the admin API's thread. It ends with the last worker, so that it still answers while
+/// they drain.
 pub(super) fn spawn_admin(
     sockets: Vec<StdListener>,
     report: Report,
-    mut orders: watch::Receiver<Order>,
+    mut all_ended: mpsc::Receiver<Infallible>,
 ) -> io::Result<JoinHandle<()>> {
     spawn_loop("risefall-admin".to_owned(), 1, move || {
         Box::pin(async move {
@@ -58,7 +64,7 @@ pub(super) fn spawn_admin(
             };
             tokio::select! {
                 Err(error) = served => tracing::error!(%error, "the admin API could not start"),
-                _ = orders.wait_for(|order| *order != Order::Serve) => {}
+                _ = all_ended.recv() => {}
             }
         })
     })
