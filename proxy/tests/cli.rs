@@ -44,7 +44,11 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_risefall"))
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_risefall")), arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["proxy", "--listen", "127.0.0.1:0", "--threads", "1"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -188,6 +192,30 @@ fn a_port_in_use_exits_with_1_and_names_it() {
         said.contains(&address) && said.contains("another program listens there"),
         "{said}"
     );
+}
+
+#[test]
+fn a_default_gives_way_to_the_limit_on_open_files_and_a_wish_is_warned_of() {
+    for (arguments, connections, is_warned) in [
+        (&["--admin", "off"][..], "up to 345 connections", false),
+        (
+            &["--admin", "off", "--max-connections", "5000"],
+            "up to 5000 connections",
+            true,
+        ),
+    ] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 1024 && exec \"$0\" \"$@\""]);
+        command.arg(env!("CARGO_BIN_EXE_risefall"));
+        let running = Running::start_by(command, arguments);
+        let summary = &running.summary;
+        assert!(summary.contains(connections), "{summary}");
+        assert_eq!(
+            summary.contains("limit on open files"),
+            is_warned,
+            "{summary}"
+        );
+    }
 }
 
 #[test]

@@ -63,14 +63,11 @@ pub(super) struct Proxy {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration, help_heading = "Health")]
     connect_timeout: Duration,
 
-    /// Client connections in all; one more is told so (503, SOCKS 01)
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 10_000,
-        help_heading = "Limits"
-    )]
-    max_connections: usize,
+    /// Client connections in all; one more is told so (503, SOCKS 01). Split over the threads, each
+    /// of which may hold N/threads, rounded up [default: 10000, or fewer if the limit on open
+    /// files is low]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_connections: Option<usize>,
 
     /// How long a head or a SOCKS handshake may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Limits")]
@@ -124,6 +121,7 @@ impl Proxy {
                 return bad_usage(errors.join("\nrisefall: "));
             }
         };
+        let plan = self.within_files(plan);
         let access = match AccessLog::open(&self.access_log, self.log_format) {
             Ok(access) => access,
             Err(error) => return failed(format_args!("cannot open the access log: {error}")),
@@ -137,6 +135,25 @@ impl Proxy {
         }
     }
 
+    /// Raises the process's own bound on open files as far as it may. If that is not enough, a
+    /// default gives way, and what was asked for stands.
+    fn within_files(&self, plan: Plan) -> Plan {
+        let Some(files) = raise_file_limit() else {
+            return plan;
+        };
+        if self.max_connections.is_none() {
+            return plan.within(files);
+        }
+        if files < plan.files() {
+            tracing::warn!(
+                files,
+                needed = plan.files(),
+                "the limit on open files is lower than --max-connections may need (ulimit -n)"
+            );
+        }
+        plan
+    }
+
     fn policy(&self) -> Result<Policy, PolicyError> {
         Policy::builder()
             .max_fails(self.max_fails)
@@ -147,6 +164,7 @@ impl Proxy {
     }
 
     fn plan(&self) -> Result<Plan, Vec<crate::plan::PlanError>> {
+        let default = Limits::default();
         let draft = Draft {
             listen: self.listen.clone(),
             clients: self.allow_clients.clone(),
@@ -154,8 +172,8 @@ impl Proxy {
             admin: self.admin.0,
             threads: self.threads,
             limits: Limits {
-                connections: self.max_connections,
-                ..Limits::default()
+                connections: self.max_connections.unwrap_or(default.connections),
+                ..default
             },
             timeouts: Timeouts {
                 handshake: self.handshake_timeout,
@@ -176,7 +194,6 @@ fn serve(
     access: Option<AccessLog>,
     drain: Duration,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    raise_file_limit(plan.limits().connections);
     let registry = Registry::new(policy);
     let lost = access.as_ref().map(AccessLog::lost);
     let control = tokio::runtime::Builder::new_current_thread()
@@ -248,27 +265,17 @@ async fn report_lost_lines(lost: Option<tracing_appender::non_blocking::ErrorCou
     }
 }
 
-/// Each connection may take two files. Raises the process's own bound as far as it may.
-fn raise_file_limit(connections: usize) {
+/// The bound on open files, raised as far as it may be; `None` if there is none.
+fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    let files = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
-    };
-    let needed = (connections as u64)
-        .saturating_mul(2)
-        .saturating_add(FILES_BESIDES);
-    if files.is_some_and(|files| files < needed) {
-        tracing::warn!(
-            files,
-            needed,
-            "the limit on open files is lower than --max-connections may need (ulimit -n)"
-        );
     }
 }
 
@@ -339,8 +346,6 @@ fn format_parser() -> impl clap::builder::TypedValueParser<Value = Format> {
 
 const TRANSITIONS: usize = 1024;
 const LOST_LINES_PAUSE: Duration = Duration::from_secs(10);
-/// Listeners, event loops, logs, and some idle connections to origins.
-const FILES_BESIDES: u64 = 256;
 const EXAMPLES: &str = "\
 Examples:
   risefall proxy

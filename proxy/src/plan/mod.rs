@@ -35,7 +35,9 @@ pub struct Draft {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Client connections in the whole process. Default 10 000. An idle one costs two sockets at
-    /// most and a few KiB.
+    /// most and a few KiB. Split over the workers, which share nothing: each may hold its part,
+    /// rounded up, and the kernel deals connections out without knowing who is full. So one worker
+    /// may turn clients away while another has room.
     pub connections: usize,
     /// Idle connections kept to one origin, per worker. Default 64.
     pub idle_per_origin: usize,
@@ -308,6 +310,42 @@ impl Plan {
         &self.limits
     }
 
+    /// How many files it may hold open: two for each client connection, and what else there is.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        let limits = &self.limits;
+        self.files_of_workers()
+            .saturating_add(wide(limits.idle_origins).saturating_mul(wide(self.threads)))
+            .saturating_add(wide(limits.connections).saturating_mul(2))
+    }
+
+    /// The same plan with bounds low enough for `files` open files: fewer idle connections to
+    /// origins, fewer client connections, but one of these for each worker at least.
+    #[must_use]
+    pub fn within(mut self, files: u64) -> Self {
+        if self.files() <= files {
+            return self;
+        }
+        let threads = wide(self.threads);
+        let free = files.saturating_sub(self.files_of_workers());
+        // A connection that idles is worth less than one that a client waits for.
+        let idle = wide(self.limits.idle_origins).min(free / 4 / threads);
+        let served = (free.saturating_sub(idle.saturating_mul(threads)) / 2)
+            .clamp(threads, wide(CONNECTIONS_MOST));
+        self.limits.idle_origins = narrow(idle);
+        self.limits.connections = self.limits.connections.min(narrow(served));
+        self
+    }
+
+    /// What is there before the first client comes.
+    fn files_of_workers(&self) -> u64 {
+        let each = wide(self.listen.len())
+            .saturating_add(wide(self.limits.lookups))
+            .saturating_add(FILES_PER_WORKER);
+        each.saturating_mul(wide(self.threads))
+            .saturating_add(FILES_BESIDES)
+    }
+
     /// The deadlines.
     #[must_use]
     pub fn timeouts(&self) -> &Timeouts {
@@ -350,6 +388,18 @@ fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+fn wide(count: usize) -> u64 {
+    count as u64
+}
+
+fn narrow(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// The admin API and its connections, logs, signals.
+const FILES_BESIDES: u64 = 64;
+/// An event loop and what wakes it.
+const FILES_PER_WORKER: u64 = 8;
 /// No machine holds more; and what is computed from it stays far from overflow.
 const CONNECTIONS_MOST: usize = 1 << 24;
 const LOOKUPS_MOST: usize = 1024;
@@ -446,6 +496,30 @@ mod tests {
                 "--drain-timeout is 169h, expected at most 168h",
             ]
         );
+    }
+
+    #[test]
+    fn a_plan_is_lowered_to_the_files_there_are_and_no_further() {
+        let plan = Draft {
+            threads: 2,
+            ..Draft::default()
+        }
+        .resolve()
+        .unwrap();
+        assert_eq!(plan.files(), 21_170);
+        let enough = plan.clone().within(21_170);
+        assert_eq!(enough.limits.connections, 10_000);
+        for (files, connections, idle_origins) in [
+            (20_000, 9415, 512),
+            (1024, 330, 109),
+            (100, 2, 0),
+            (0, 2, 0),
+        ] {
+            let lowered = plan.clone().within(files);
+            assert_eq!(lowered.limits.connections, connections, "{files}");
+            assert_eq!(lowered.limits.idle_origins, idle_origins, "{files}");
+            assert!(lowered.files() <= files.max(150), "{files}");
+        }
     }
 
     #[test]
