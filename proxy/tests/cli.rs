@@ -172,6 +172,14 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
             &["proxy", "--connect-timeout", "0s"],
             "--connect-timeout is 0ms, expected from 1ms to 24h",
         ),
+        (
+            &["proxy", "--listen", "localhost:80"],
+            "such as 127.0.0.1:8090",
+        ),
+        (
+            &["status", "--admin", "localhost"],
+            "such as 127.0.0.1:8090",
+        ),
         (&["prxy"], "proxy"),
     ] {
         let output = risefall(arguments);
@@ -190,6 +198,18 @@ fn a_port_in_use_exits_with_1_and_names_it() {
     let said = text(&output.stderr);
     assert!(
         said.contains(&address) && said.contains("another program listens there"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_is_named() {
+    let path = "/no/such/folder/access.log";
+    let output = risefall(&["proxy", "--access-log", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("access log {path}: No such")),
         "{said}"
     );
 }

@@ -8,6 +8,7 @@ mod summary;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -63,6 +64,13 @@ fn failed(error: impl Display) -> ExitCode {
 fn bad_usage(error: impl Display) -> ExitCode {
     say(format_args!("risefall: {error}"));
     ExitCode::from(2)
+}
+
+/// Reads an address with its port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("found {text:?}, expected an IP address and a port, such as 127.0.0.1:8090")
+    })
 }
 
 /// Tells the operator, on the standard error. Its reader may be gone (`2>&1 | tee log`, and an

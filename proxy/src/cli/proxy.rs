@@ -15,7 +15,7 @@ use risefall::{Policy, PolicyError, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{bad_usage, failed, say, summary};
+use super::{address, bad_usage, failed, say, summary};
 use crate::plan::{Draft, Limits, Plan, Timeouts, units};
 use crate::runtime::{self, Running};
 use crate::telemetry::access::{AccessLog, Format, Sink};
@@ -30,7 +30,7 @@ use crate::telemetry::log;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Proxy {
     /// Address to listen on; may be given more than once. Port 0 lets the system choose
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090", value_parser = address)]
     listen: Vec<SocketAddr>,
 
     /// Client ranges that may use the proxy; needed when it listens on more than loopback.
@@ -124,7 +124,13 @@ impl Proxy {
         let plan = self.within_files(plan);
         let access = match AccessLog::open(&self.access_log, self.log_format) {
             Ok(access) => access,
-            Err(error) => return failed(format_args!("cannot open the access log: {error}")),
+            Err(error) => {
+                let log = match &self.access_log {
+                    Sink::File(path) => format!("access log {}", path.display()),
+                    _ => "access log".to_owned(),
+                };
+                return failed(format_args!("cannot open the {log}: {error}"));
+            }
         };
         let (access, flush) = access.unzip();
         let served = serve(&plan, policy, access, self.drain_timeout);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::failed;
+use super::{address, failed};
 use crate::admin::report::{AddressStatus, ProxyStatus};
 use crate::plan::units;
 
@@ -16,7 +16,7 @@ use crate::plan::units;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Status {
     /// Admin address of the running proxy
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = address)]
     admin: SocketAddr,
 
     /// Print what the proxy answers, for programs: times in milliseconds
