@@ -272,3 +272,21 @@ async fn silent_strangers_take_no_place_of_the_limit_and_are_soon_cut() {
     told.send(get(origin.address)).await;
     assert_eq!(told.response().await.status(), 403);
 }
+
+#[tokio::test]
+async fn an_address_that_leads_nowhere_is_unroutable_and_blames_nobody() {
+    let proxy = Proxy::start();
+    // Without a scope, nobody can tell on which link it would be.
+    let target = "[fe80::1]:80";
+    let response = proxy.ask(get(target)).await;
+    assert_eq!(response.status(), 502, "{}", response.text());
+    assert!(
+        response
+            .field("proxy-status")
+            .contains("destination_ip_unroutable")
+    );
+    let mut client = proxy.connect().await;
+    let request = socks5_address(target.parse().unwrap());
+    assert_eq!(socks5(&mut client, &request).await.0, 3);
+    assert!(proxy.registry.statuses().is_empty());
+}
