@@ -1,7 +1,7 @@
 //! What can go wrong with a client's wish, by cause.
 //!
 //! A [`Fault`] answers four questions by method, so that no caller reads its text: whose fault it
-//! is, whether another try could end better, what the client sees (an HTTP status with a
+//! is, when another try could end better, what the client sees (an HTTP status with a
 //! `Proxy-Status` error type of RFC 9209 §2.3, or a SOCKS reply), and how loud the log is.
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use risefall::{ConnectError, DialFault};
+use rustix::io::Errno;
 
 use crate::proto::TargetError;
 use crate::proto::screen::Violation;
@@ -118,9 +119,9 @@ pub enum NoStream {
     Down,
     /// The name has no addresses.
     NoAddress,
-    /// This host is out of something, or forbids it.
+    /// This host is out of something.
     Ours,
-    /// This host has no route there.
+    /// This host has no way there, or forbids it.
     NoRoute,
     /// The network says that the host cannot be reached.
     HostUnreachable,
@@ -157,23 +158,23 @@ impl Fault {
             | Self::Loop { .. } => Side::Client,
             Self::Stranger { .. } | Self::Prohibited { .. } | Self::Limit { .. } => Side::Operator,
             Self::Connect {
-                how: NoStream::Ours | NoStream::NoRoute,
+                how: NoStream::Ours,
                 ..
             }
             | Self::Internal(_) => Side::Us,
-            Self::Idle { .. } | Self::Cut(_) => Side::Client,
+            // Anybody can ask for an address that leads nowhere, as often as they like.
+            Self::Connect {
+                how: NoStream::NoRoute,
+                ..
+            }
+            | Self::Idle { .. }
+            | Self::Cut(_) => Side::Client,
             Self::Name { .. }
             | Self::NameTimedOut { .. }
             | Self::Connect { .. }
             | Self::HeadTimedOut { .. }
             | Self::Broken { .. } => Side::Upstream,
         }
-    }
-
-    /// Whether the same request may end better later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(self.status(), 502..=504)
     }
 
     /// The HTTP status that tells the client.
@@ -333,9 +334,77 @@ impl NoStream {
                 io::ErrorKind::TimedOut => Self::TimedOut,
                 io::ErrorKind::HostUnreachable => Self::HostUnreachable,
                 io::ErrorKind::NetworkUnreachable => Self::NoRoute,
+                _ if leads_nowhere(error) => Self::NoRoute,
                 _ => Self::Ours,
             },
             _ => Self::Ours,
+        }
+    }
+}
+
+/// Whether the address is what this host cannot or may not dial, whatever it has to spare: a
+/// link-local one without a scope, broadcast, a family that is switched off, a firewall's word.
+pub(crate) fn leads_nowhere(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::ACCESS
+                | Errno::AFNOSUPPORT
+                | Errno::HOSTUNREACH
+                | Errno::INVAL
+                | Errno::NETUNREACH
+                | Errno::PERM
+        )
+    )
+}
+
+/// Whether this process or its host is out of files.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(errno: Errno) -> NoStream {
+        NoStream::of(&DialFault::Io(errno.into()))
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_is_not_this_proxy_s_failure() {
+        for errno in [
+            Errno::ACCESS,
+            Errno::AFNOSUPPORT,
+            Errno::INVAL,
+            Errno::NETUNREACH,
+            Errno::PERM,
+        ] {
+            let how = of(errno);
+            assert_eq!(how, NoStream::NoRoute, "{errno}");
+            let error = ConnectError::Unreachable { attempts: vec![] };
+            let fault = Fault::Connect { how, error };
+            assert_eq!(
+                (fault.status(), fault.reply()),
+                (502, Reply::NetworkUnreachable)
+            );
+            assert_eq!(fault.level(), tracing::Level::DEBUG);
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_out_of_something_is_its_own_failure() {
+        for errno in [
+            Errno::ADDRNOTAVAIL,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+        ] {
+            assert_eq!(of(errno), NoStream::Ours, "{errno}");
         }
     }
 }

@@ -18,6 +18,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// The macros panic when nobody reads any more; `cli::say` goes on.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod admin;
 pub mod cli;

@@ -24,6 +24,16 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// A port that is taken and refuses connections for as long as the socket lives.
+fn dead_port() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 /// A running `risefall proxy`, with what it said when it started.
 struct Running {
     child: Child,
@@ -34,7 +44,11 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_risefall"))
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_risefall")), arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["proxy", "--listen", "127.0.0.1:0", "--threads", "1"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -146,6 +160,26 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
         (&["proxy", "--admin", "192.0.2.1:9901"], "not on loopback"),
         (&["proxy", "--max-fails", "0"], "1..=255"),
         (&["proxy", "--allow-clients", "nonsense"], "192.168.1.0/24"),
+        (
+            &["proxy", "--max-connections", "18446744073709551615"],
+            "--max-connections is 18446744073709551615, expected from 1 to 16777216",
+        ),
+        (
+            &["proxy", "--threads", "5000"],
+            "--threads is 5000, expected from 0 to 1024",
+        ),
+        (
+            &["proxy", "--connect-timeout", "0s"],
+            "--connect-timeout is 0ms, expected from 1ms to 24h",
+        ),
+        (
+            &["proxy", "--listen", "localhost:80"],
+            "such as 127.0.0.1:8090",
+        ),
+        (
+            &["status", "--admin", "localhost"],
+            "such as 127.0.0.1:8090",
+        ),
         (&["prxy"], "proxy"),
     ] {
         let output = risefall(arguments);
@@ -169,12 +203,45 @@ fn a_port_in_use_exits_with_1_and_names_it() {
 }
 
 #[test]
+fn an_access_log_that_cannot_be_opened_is_named() {
+    let path = "/no/such/folder/access.log";
+    let output = risefall(&["proxy", "--access-log", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("access log {path}: No such")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_default_gives_way_to_the_limit_on_open_files_and_a_wish_is_warned_of() {
+    for (arguments, connections, is_warned) in [
+        (&["--admin", "off"][..], "up to 345 connections", false),
+        (
+            &["--admin", "off", "--max-connections", "5000"],
+            "up to 5000 connections",
+            true,
+        ),
+    ] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 1024 && exec \"$0\" \"$@\""]);
+        command.arg(env!("CARGO_BIN_EXE_risefall"));
+        let running = Running::start_by(command, arguments);
+        let summary = &running.summary;
+        assert!(summary.contains(connections), "{summary}");
+        assert_eq!(
+            summary.contains("limit on open files"),
+            is_warned,
+            "{summary}"
+        );
+    }
+}
+
+#[test]
 fn status_says_so_when_nothing_runs_there() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
+    let (_port, dead) = dead_port();
+    let free = dead.to_string();
     let output = risefall(&["status", "--admin", &free]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(&format!("nothing answers on {free}")));
@@ -194,10 +261,7 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
     assert_eq!(quiet.status.code(), Some(0));
     assert!(text(&quiet.stdout).contains("no failing addresses"));
 
-    let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    dead.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    let dead = dead.local_addr().unwrap().as_socket().unwrap();
+    let (_port, dead) = dead_port();
     for status in ["502", "502", "502", "503"] {
         assert!(
             running
@@ -239,8 +303,26 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
 }
 
 #[test]
+fn a_proxy_outlives_the_reader_of_its_log() {
+    let mut running = Running::start(&["--admin", "off"]);
+    drop(running.child.stderr.take());
+    let (_port, dead) = dead_port();
+    // The third failure takes the address down, and that is logged to nobody.
+    for status in ["502", "502", "502", "503"] {
+        let answer = running.get(dead);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.end().lines().count(), 4);
+}
+
+#[test]
 fn a_second_signal_ends_a_drain_at_once() {
-    let running = Running::start(&["--admin", "off", "--drain-timeout", "1h"]);
+    let running = Running::start(&["--admin", "127.0.0.1:0", "--drain-timeout", "1h"]);
+    let admin = running.admin.unwrap().to_string();
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = origin.local_addr().unwrap();
     let mut tunnel = TcpStream::connect(running.proxy).unwrap();
@@ -255,6 +337,8 @@ fn a_second_signal_ends_a_drain_at_once() {
     running.signal(rustix::process::Signal::INT);
     // The listener is closed when the first signal has been seen.
     while TcpStream::connect(running.proxy).is_ok() {}
+    let status = risefall(&["status", "--admin", &admin]);
+    assert!(status.status.success(), "the status is told while draining");
     running.signal(rustix::process::Signal::INT);
     let lines = running.end();
     assert!(lines.contains("connect CONNECT"), "{lines}");

@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 
 use risefall_proxy::plan::{Draft, PlanError};
 use risefall_proxy::runtime::{self, StartError};
-use support::{Client, Origin, Proxy, policy, socks5, socks5_address, socks5_name, until};
+use support::{
+    Client, Origin, PATIENCE, Proxy, policy, socks5, socks5_address, socks5_name, until, within,
+};
 
 fn get(target: impl std::fmt::Display) -> String {
     format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n")
@@ -234,4 +236,57 @@ async fn a_dropped_client_frees_its_place() {
         }
     }
     until(|| served.get()).await;
+}
+
+/// A connection from an address that is in no client range of these tests.
+async fn stranger(proxy: &Proxy) -> Client {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+    Client {
+        stream: within(socket.connect(proxy.address)).await.unwrap(),
+        bytes: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn silent_strangers_take_no_place_of_the_limit_and_are_soon_cut() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.clients = vec!["127.0.0.1/32".parse().unwrap()];
+        draft.allow_private = Some(true);
+        draft.limits.connections = 1;
+        draft.timeouts.handshake = PATIENCE * 10;
+    });
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(stranger(&proxy).await);
+    }
+    let mut told = stranger(&proxy).await;
+    assert_eq!(told.rest().await, b"", "one more than are told is dropped");
+    let response = proxy.ask(get(origin.address)).await;
+    assert_eq!(response.status(), 200);
+    for stranger in &mut silent {
+        assert_eq!(stranger.rest().await, b"");
+    }
+    let mut told = stranger(&proxy).await;
+    told.send(get(origin.address)).await;
+    assert_eq!(told.response().await.status(), 403);
+}
+
+#[tokio::test]
+async fn an_address_that_leads_nowhere_is_unroutable_and_blames_nobody() {
+    let proxy = Proxy::start();
+    // Without a scope, nobody can tell on which link it would be.
+    let target = "[fe80::1]:80";
+    let response = proxy.ask(get(target)).await;
+    assert_eq!(response.status(), 502, "{}", response.text());
+    assert!(
+        response
+            .field("proxy-status")
+            .contains("destination_ip_unroutable")
+    );
+    let mut client = proxy.connect().await;
+    let request = socks5_address(target.parse().unwrap());
+    assert_eq!(socks5(&mut client, &request).await.0, 3);
+    assert!(proxy.registry.statuses().is_empty());
 }

@@ -9,7 +9,7 @@ pub mod report;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,11 +22,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::telemetry::log::Complaints;
+
 pub use report::Report;
 
 /// Serves the API until it is dropped.
 pub async fn serve(listener: TcpListener, report: Rc<Report>) {
     let places = Rc::new(Semaphore::new(CONNECTIONS_MOST));
+    let mut complaints = Complaints::default();
     loop {
         let _ = places.acquire().await;
         match listener.accept().await {
@@ -38,7 +41,9 @@ pub async fn serve(listener: TcpListener, report: Rc<Report>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the admin API cannot accept connections; trying again");
+                if complaints.may_be_heard(Instant::now()) {
+                    tracing::warn!(%error, "the admin API cannot accept connections; trying again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -5,8 +5,10 @@
 mod proxy;
 mod status;
 mod summary;
-pub mod units;
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,24 +45,38 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Some(Command::Proxy(proxy)) => proxy.run(),
         Some(Command::Status(status)) => status.run(),
         None => {
-            println!(
-                "risefall {}, a proxy that remembers which servers are worth dialling\n",
-                VERSION
+            // Whoever reads it has read enough, if this fails.
+            let _ = writeln!(
+                io::stdout(),
+                "risefall {VERSION}, a proxy that remembers which servers are worth dialling\n\n\
+                 {STARTS}\n\nEvery command explains itself: risefall proxy --help"
             );
-            println!("{STARTS}\n\nEvery command explains itself: risefall proxy --help");
             ExitCode::SUCCESS
         }
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> ExitCode {
-    eprintln!("risefall: {error}");
+fn failed(error: impl Display) -> ExitCode {
+    say(format_args!("risefall: {error}"));
     ExitCode::from(1)
 }
 
-fn bad_usage(error: impl std::fmt::Display) -> ExitCode {
-    eprintln!("risefall: {error}");
+fn bad_usage(error: impl Display) -> ExitCode {
+    say(format_args!("risefall: {error}"));
     ExitCode::from(2)
+}
+
+/// Reads an address with its port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("found {text:?}, expected an IP address and a port, such as 127.0.0.1:8090")
+    })
+}
+
+/// Tells the operator, on the standard error. Its reader may be gone (`2>&1 | tee log`, and an
+/// interrupt for both), which must not end the proxy.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

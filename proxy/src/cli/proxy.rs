@@ -11,12 +11,12 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::TypedValueParser as _;
 use ipnet::IpNet;
-use risefall::{Policy, Registry};
+use risefall::{Policy, PolicyError, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{bad_usage, failed, summary, units};
-use crate::plan::{Draft, Limits, Plan, Timeouts};
+use super::{address, bad_usage, failed, say, summary};
+use crate::plan::{Draft, Limits, Plan, Timeouts, units};
 use crate::runtime::{self, Running};
 use crate::telemetry::access::{AccessLog, Format, Sink};
 use crate::telemetry::log;
@@ -30,7 +30,7 @@ use crate::telemetry::log;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Proxy {
     /// Address to listen on; may be given more than once. Port 0 lets the system choose
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090", value_parser = address)]
     listen: Vec<SocketAddr>,
 
     /// Client ranges that may use the proxy; needed when it listens on more than loopback.
@@ -63,14 +63,11 @@ pub(super) struct Proxy {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration, help_heading = "Health")]
     connect_timeout: Duration,
 
-    /// Client connections in all; one more is told so (503, SOCKS 01)
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 10_000,
-        help_heading = "Limits"
-    )]
-    max_connections: usize,
+    /// Client connections in all; one more is told so (503, SOCKS 01). Split over the threads, each
+    /// of which may hold N/threads, rounded up [default: 10000, or fewer if the limit on open
+    /// files is low]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_connections: Option<usize>,
 
     /// How long a head or a SOCKS handshake may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Limits")]
@@ -114,7 +111,7 @@ impl Proxy {
         let (policy, plan) = match (self.policy(), self.plan()) {
             (Ok(policy), Ok(plan)) => (policy, plan),
             (policy, plan) => {
-                let policy = policy.err().map(|error| error.to_string());
+                let policy = policy.err().map(|error| refused(&error));
                 let plan = plan
                     .err()
                     .into_iter()
@@ -124,9 +121,16 @@ impl Proxy {
                 return bad_usage(errors.join("\nrisefall: "));
             }
         };
+        let plan = self.within_files(plan);
         let access = match AccessLog::open(&self.access_log, self.log_format) {
             Ok(access) => access,
-            Err(error) => return failed(format_args!("cannot open the access log: {error}")),
+            Err(error) => {
+                let log = match &self.access_log {
+                    Sink::File(path) => format!("access log {}", path.display()),
+                    _ => "access log".to_owned(),
+                };
+                return failed(format_args!("cannot open the {log}: {error}"));
+            }
         };
         let (access, flush) = access.unzip();
         let served = serve(&plan, policy, access, self.drain_timeout);
@@ -137,7 +141,26 @@ impl Proxy {
         }
     }
 
-    fn policy(&self) -> Result<Policy, risefall::PolicyError> {
+    /// Raises the process's own bound on open files as far as it may. If that is not enough, a
+    /// default gives way, and what was asked for stands.
+    fn within_files(&self, plan: Plan) -> Plan {
+        let Some(files) = raise_file_limit() else {
+            return plan;
+        };
+        if self.max_connections.is_none() {
+            return plan.within(files);
+        }
+        if files < plan.files() {
+            tracing::warn!(
+                files,
+                needed = plan.files(),
+                "the limit on open files is lower than --max-connections may need (ulimit -n)"
+            );
+        }
+        plan
+    }
+
+    fn policy(&self) -> Result<Policy, PolicyError> {
         Policy::builder()
             .max_fails(self.max_fails)
             .min_rises(self.min_rises)
@@ -147,6 +170,7 @@ impl Proxy {
     }
 
     fn plan(&self) -> Result<Plan, Vec<crate::plan::PlanError>> {
+        let default = Limits::default();
         let draft = Draft {
             listen: self.listen.clone(),
             clients: self.allow_clients.clone(),
@@ -154,8 +178,8 @@ impl Proxy {
             admin: self.admin.0,
             threads: self.threads,
             limits: Limits {
-                connections: self.max_connections,
-                ..Limits::default()
+                connections: self.max_connections.unwrap_or(default.connections),
+                ..default
             },
             timeouts: Timeouts {
                 handshake: self.handshake_timeout,
@@ -176,7 +200,6 @@ fn serve(
     access: Option<AccessLog>,
     drain: Duration,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    raise_file_limit(plan.limits().connections);
     let registry = Registry::new(policy);
     let lost = access.as_ref().map(AccessLog::lost);
     let control = tokio::runtime::Builder::new_current_thread()
@@ -188,16 +211,16 @@ fn serve(
         let mut terminate = signal(SignalKind::terminate())?;
         let transitions = registry.subscribe(TRANSITIONS);
         let running = runtime::start(plan.clone(), Arc::new(registry.clone()), access)?;
-        eprint!("{}", summary::of(plan, registry.policy(), &running));
+        say(summary::of(plan, registry.policy(), &running).trim_end());
         tokio::select! {
             _ = stop_signal(&mut interrupt, &mut terminate) => {}
             () = log::transitions(transitions) => {}
             () = report_lost_lines(lost.clone()) => {}
         }
-        eprintln!(
+        say(format_args!(
             "risefall: draining for up to {}; a second signal ends it at once",
             units::show(drain)
-        );
+        ));
         running.drain(drain);
         finish(running, &mut interrupt, &mut terminate).await;
         Ok(())
@@ -215,8 +238,11 @@ async fn finish(running: Running, interrupt: &mut Signal, terminate: &mut Signal
         }
     };
     match stopped.cut {
-        0 => eprintln!("risefall: stopped; every connection ended by itself"),
-        cut => eprintln!("risefall: stopped; {cut} connections were cut"),
+        0 => say("risefall: stopped; every connection ended by itself"),
+        1 => say("risefall: stopped; 1 connection was cut"),
+        cut => say(format_args!(
+            "risefall: stopped; {cut} connections were cut"
+        )),
     }
 }
 
@@ -245,25 +271,36 @@ async fn report_lost_lines(lost: Option<tracing_appender::non_blocking::ErrorCou
     }
 }
 
-/// Each connection may take two files. Raises the process's own bound as far as it may.
-fn raise_file_limit(connections: usize) {
+/// The bound on open files, raised as far as it may be; `None` if there is none.
+fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    let files = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
-    };
-    let needed = 2 * connections as u64 + FILES_BESIDES;
-    if files.is_some_and(|files| files < needed) {
-        tracing::warn!(
-            files,
-            needed,
-            "the limit on open files is lower than --max-connections may need (ulimit -n)"
-        );
+    }
+}
+
+/// Says why a policy was refused in the words of the flags.
+fn refused(error: &PolicyError) -> String {
+    match error {
+        PolicyError::TimeOutOfRange {
+            field,
+            time,
+            least,
+            most,
+        } => format!(
+            "--{} is {}, expected from {} to {}",
+            field.replace('_', "-"),
+            units::show(*time),
+            units::show(*least),
+            units::show(*most)
+        ),
+        other => other.to_string(),
     }
 }
 
@@ -315,8 +352,6 @@ fn format_parser() -> impl clap::builder::TypedValueParser<Value = Format> {
 
 const TRANSITIONS: usize = 1024;
 const LOST_LINES_PAUSE: Duration = Duration::from_secs(10);
-/// Listeners, event loops, logs, and some idle connections to origins.
-const FILES_BESIDES: u64 = 256;
 const EXAMPLES: &str = "\
 Examples:
   risefall proxy

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{failed, units};
+use super::{address, failed};
 use crate::admin::report::{AddressStatus, ProxyStatus};
+use crate::plan::units;
 
 /// Show which addresses the running proxy holds for failing or down.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Status {
     /// Admin address of the running proxy
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = address)]
     admin: SocketAddr,
 
     /// Print what the proxy answers, for programs: times in milliseconds
@@ -31,13 +32,18 @@ enum StatusError {
          --admin address?"
     )]
     Unreachable { admin: SocketAddr, error: io::Error },
+    #[error(
+        "{admin} took the connection but did not answer within {}; if `risefall proxy` runs \
+         there, it may be out of files, and its log says so", units::show(*.after)
+    )]
+    Silent { admin: SocketAddr, after: Duration },
     #[error("{admin} answered {found:?}, expected the status of a risefall proxy")]
     NotOurs { admin: SocketAddr, found: String },
 }
 
 impl Status {
     pub(super) fn run(self) -> ExitCode {
-        let shown = fetch(self.admin).and_then(|body| {
+        let shown = fetch(self.admin, PATIENCE).and_then(|body| {
             let status =
                 serde_json::from_str::<ProxyStatus>(&body).map_err(|_| StatusError::NotOurs {
                     admin: self.admin,
@@ -61,8 +67,17 @@ impl Status {
     }
 }
 
-fn fetch(admin: SocketAddr) -> Result<String, StatusError> {
-    let answer = ask(admin).map_err(|error| StatusError::Unreachable { admin, error })?;
+fn fetch(admin: SocketAddr, patience: Duration) -> Result<String, StatusError> {
+    let unreachable = |error| StatusError::Unreachable { admin, error };
+    let stream = TcpStream::connect_timeout(&admin, patience).map_err(unreachable)?;
+    let answer = ask(stream, admin, patience).map_err(|error| match error.kind() {
+        // What a read deadline gives, by system.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => StatusError::Silent {
+            admin,
+            after: patience,
+        },
+        _ => unreachable(error),
+    })?;
     let not_ours = || StatusError::NotOurs {
         admin,
         found: start_of(&answer),
@@ -74,10 +89,9 @@ fn fetch(admin: SocketAddr) -> Result<String, StatusError> {
     Ok(body.to_owned())
 }
 
-fn ask(admin: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn ask(mut stream: TcpStream, admin: SocketAddr, patience: Duration) -> io::Result<String> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     write!(
         stream,
         "GET /status HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n"
@@ -177,6 +191,14 @@ Examples:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_that_cannot_accept_is_told_from_one_that_is_not_there() {
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = fetch(deaf.local_addr().unwrap(), Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(error, StatusError::Silent { .. }), "{error}");
+        assert!(error.to_string().contains("may be out of files"), "{error}");
+    }
 
     #[test]
     fn columns_are_aligned_and_say_when_an_address_is_tried_again() {

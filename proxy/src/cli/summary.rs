@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use risefall::Policy;
 
-use super::{VERSION, units};
-use crate::plan::{Access, Plan};
+use super::VERSION;
+use crate::plan::{Access, Plan, units};
 use crate::runtime::Running;
 
 /// Says what listens where, who may use it for what, and how to try it.

@@ -4,7 +4,10 @@
 //! whatever its owner's server says today (DNS rebinding). An address is judged by what a packet
 //! to it would reach, so an IPv4 address inside an IPv6 one is looked at as itself.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use crate::error::leads_nowhere;
 
 /// The rules of one listener.
 #[derive(Clone, Debug)]
@@ -140,11 +143,22 @@ fn is_this_host(ip: IpAddr) -> bool {
         socket.connect((ip, 9))?;
         socket.local_addr()
     });
-    source.is_ok_and(|source| source.ip() == ip)
+    is_source(source, ip)
+}
+
+/// Whether the route's `source` is `ip`. Without an answer it has to be taken for that, or whoever
+/// uses up the files turns the rule off; unless the dial cannot succeed either.
+fn is_source(source: io::Result<SocketAddr>, ip: IpAddr) -> bool {
+    match source {
+        Ok(source) => source.ip() == ip,
+        Err(error) => !leads_nowhere(&error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
@@ -229,6 +243,20 @@ mod tests {
             ("0.0.0.0:8090", "0.0.0.0:8090"),
         ] {
             assert_eq!(verdict(own, dialled), Verdict::Own, "{own} {dialled}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_checked_is_own_unless_it_leads_nowhere() {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        for (errno, is_own) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOBUFS, true),
+            (Errno::NETUNREACH, false),
+            (Errno::AFNOSUPPORT, false),
+        ] {
+            assert_eq!(is_source(Err(errno.into()), ip), is_own, "{errno}");
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::error::Fault;
+use crate::error::{Fault, is_out_of_files};
 use crate::proto::{Host, Target};
 
 /// One worker's lookups.
@@ -46,10 +46,7 @@ impl Resolver {
         };
         match tokio::time::timeout(self.timeout, self.look_up(name, target.port())).await {
             Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) => Err(Fault::Name {
-                name: name.into(),
-                error,
-            }),
+            Ok(Err(error)) => Err(unresolved(name, error)),
             Err(_) => Err(Fault::NameTimedOut {
                 name: name.into(),
                 after: self.timeout,
@@ -69,6 +66,17 @@ impl Resolver {
             found
         });
         lookup.await.map_err(io::Error::other)?
+    }
+}
+
+/// Being out of files says nothing about the name.
+fn unresolved(name: &str, error: io::Error) -> Fault {
+    if is_out_of_files(&error) {
+        return Fault::Internal(error);
+    }
+    Fault::Name {
+        name: name.into(),
+        error,
     }
 }
 
@@ -95,3 +103,21 @@ fn unmapped(address: SocketAddr) -> SocketAddr {
 
 /// How many addresses of one name are looked at.
 const ADDRESSES_MOST: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_lookup_without_files_is_this_proxy_s_failure() {
+        for (error, status) in [
+            (Errno::MFILE.into(), 500),
+            (Errno::NFILE.into(), 500),
+            (io::Error::other("no such name"), 502),
+        ] {
+            assert_eq!(unresolved("example.com", error).status(), status);
+        }
+    }
+}

@@ -4,6 +4,8 @@
 //! and refuses what must not run. A [`Plan`] can only come from there, so every rule about what is
 //! allowed stands here once, whoever asks: the command line, a file, a test.
 
+pub mod units;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -33,7 +35,9 @@ pub struct Draft {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Client connections in the whole process. Default 10 000. An idle one costs two sockets at
-    /// most and a few KiB.
+    /// most and a few KiB. Split over the workers, which share nothing: each may hold its part,
+    /// rounded up, and the kernel deals connections out without knowing who is full. So one worker
+    /// may turn clients away while another has room.
     pub connections: usize,
     /// Idle connections kept to one origin, per worker. Default 64.
     pub idle_per_origin: usize,
@@ -116,10 +120,10 @@ pub enum PlanError {
         /// The address.
         address: SocketAddr,
     },
-    /// A bound of zero or a deadline out of range.
+    /// A bound or a deadline out of range.
     #[error("{field} is {found}, expected {expected}")]
     OutOfRange {
-        /// Which value.
+        /// Which value: its flag, if it has one.
         field: &'static str,
         /// What was given.
         found: String,
@@ -187,48 +191,56 @@ impl Draft {
     }
 
     fn check_ranges(&self, errors: &mut Vec<PlanError>) {
-        let limits = &self.limits;
-        for (field, value) in [
-            ("limits.connections", limits.connections),
-            ("limits.lookups", limits.lookups),
+        for (field, value, range, expected) in [
+            (
+                "--max-connections",
+                self.limits.connections,
+                1..=CONNECTIONS_MOST,
+                "from 1 to 16777216",
+            ),
+            (
+                "limits.lookups",
+                self.limits.lookups,
+                1..=LOOKUPS_MOST,
+                "from 1 to 1024",
+            ),
+            (
+                "--threads",
+                self.threads,
+                0..=THREADS_MOST,
+                "from 0 to 1024",
+            ),
         ] {
-            if value == 0 {
+            if !range.contains(&value) {
                 errors.push(PlanError::OutOfRange {
                     field,
                     found: value.to_string(),
-                    expected: "at least 1",
+                    expected,
                 });
             }
         }
-        if self.threads > THREADS_MOST {
-            errors.push(PlanError::OutOfRange {
-                field: "threads",
-                found: self.threads.to_string(),
-                expected: "from 0 to 1024",
-            });
-        }
         let timeouts = &self.timeouts;
         for (field, value) in [
-            ("timeouts.handshake", timeouts.handshake),
+            ("--handshake-timeout", timeouts.handshake),
             ("timeouts.keep_alive", timeouts.keep_alive),
             ("timeouts.resolve", timeouts.resolve),
-            ("timeouts.answer", timeouts.answer),
-            ("timeouts.idle", timeouts.idle),
+            ("--answer-timeout", timeouts.answer),
+            ("--idle-timeout", timeouts.idle),
             ("timeouts.pool_idle", timeouts.pool_idle),
         ] {
             if !(TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&value) {
                 errors.push(PlanError::OutOfRange {
                     field,
-                    found: format!("{value:?}"),
-                    expected: "from 10ms to 7d",
+                    found: units::show(value),
+                    expected: "from 10ms to 168h",
                 });
             }
         }
         if timeouts.drain > TIMEOUT_MOST {
             errors.push(PlanError::OutOfRange {
-                field: "timeouts.drain",
-                found: format!("{:?}", timeouts.drain),
-                expected: "at most 7d",
+                field: "--drain-timeout",
+                found: units::show(timeouts.drain),
+                expected: "at most 168h",
             });
         }
     }
@@ -298,6 +310,42 @@ impl Plan {
         &self.limits
     }
 
+    /// How many files it may hold open: two for each client connection, and what else there is.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        let limits = &self.limits;
+        self.files_of_workers()
+            .saturating_add(wide(limits.idle_origins).saturating_mul(wide(self.threads)))
+            .saturating_add(wide(limits.connections).saturating_mul(2))
+    }
+
+    /// The same plan with bounds low enough for `files` open files: fewer idle connections to
+    /// origins, fewer client connections, but one of these for each worker at least.
+    #[must_use]
+    pub fn within(mut self, files: u64) -> Self {
+        if self.files() <= files {
+            return self;
+        }
+        let threads = wide(self.threads);
+        let free = files.saturating_sub(self.files_of_workers());
+        // A connection that idles is worth less than one that a client waits for.
+        let idle = wide(self.limits.idle_origins).min(free / 4 / threads);
+        let served = (free.saturating_sub(idle.saturating_mul(threads)) / 2)
+            .clamp(threads, wide(CONNECTIONS_MOST));
+        self.limits.idle_origins = narrow(idle);
+        self.limits.connections = self.limits.connections.min(narrow(served));
+        self
+    }
+
+    /// What is there before the first client comes.
+    fn files_of_workers(&self) -> u64 {
+        let each = wide(self.listen.len())
+            .saturating_add(wide(self.limits.lookups))
+            .saturating_add(FILES_PER_WORKER);
+        each.saturating_mul(wide(self.threads))
+            .saturating_add(FILES_BESIDES)
+    }
+
     /// The deadlines.
     #[must_use]
     pub fn timeouts(&self) -> &Timeouts {
@@ -340,6 +388,21 @@ fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+fn wide(count: usize) -> u64 {
+    count as u64
+}
+
+fn narrow(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// The admin API and its connections, logs, signals.
+const FILES_BESIDES: u64 = 64;
+/// An event loop and what wakes it.
+const FILES_PER_WORKER: u64 = 8;
+/// No machine holds more; and what is computed from it stays far from overflow.
+const CONNECTIONS_MOST: usize = 1 << 24;
+const LOOKUPS_MOST: usize = 1024;
 const THREADS_MOST: usize = 1024;
 const TIMEOUT_LEAST: Duration = Duration::from_millis(10);
 const TIMEOUT_MOST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -405,6 +468,58 @@ mod tests {
             ..at("0.0.0.0:8090")
         };
         assert_eq!(draft.resolve().unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_in_the_words_of_its_flag() {
+        let draft = Draft {
+            threads: 5000,
+            limits: Limits {
+                connections: usize::MAX,
+                ..Limits::default()
+            },
+            timeouts: Timeouts {
+                idle: Duration::ZERO,
+                drain: Duration::from_secs(169 * 60 * 60),
+                ..Timeouts::default()
+            },
+            ..Draft::default()
+        };
+        let errors = draft.resolve().unwrap_err();
+        let said: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "--max-connections is 18446744073709551615, expected from 1 to 16777216",
+                "--threads is 5000, expected from 0 to 1024",
+                "--idle-timeout is 0ms, expected from 10ms to 168h",
+                "--drain-timeout is 169h, expected at most 168h",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plan_is_lowered_to_the_files_there_are_and_no_further() {
+        let plan = Draft {
+            threads: 2,
+            ..Draft::default()
+        }
+        .resolve()
+        .unwrap();
+        assert_eq!(plan.files(), 21_170);
+        let enough = plan.clone().within(21_170);
+        assert_eq!(enough.limits.connections, 10_000);
+        for (files, connections, idle_origins) in [
+            (20_000, 9415, 512),
+            (1024, 330, 109),
+            (100, 2, 0),
+            (0, 2, 0),
+        ] {
+            let lowered = plan.clone().within(files);
+            assert_eq!(lowered.limits.connections, connections, "{files}");
+            assert_eq!(lowered.limits.idle_origins, idle_origins, "{files}");
+            assert!(lowered.files() <= files.max(150), "{files}");
+        }
     }
 
     #[test]

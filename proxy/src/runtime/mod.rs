@@ -5,6 +5,7 @@
 
 mod worker;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use risefall::judge::Judge;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::admin;
 use crate::net::listen::{self, BindError};
@@ -72,6 +73,9 @@ enum Order {
     Cut,
 }
 
+/// Held by a worker while it lives; when all are dropped, the admin API ends. Nothing is sent.
+type Alive = mpsc::Sender<Infallible>;
+
 /// What every worker is given.
 struct Shared {
     /// Read by each worker through a cache of its own, so that a connection's start writes no line
@@ -119,6 +123,7 @@ pub fn start(
         own: forward.iter().copied().chain(admin).collect(),
         cut: Arc::clone(&cut),
     });
+    let (alive, all_ended) = mpsc::channel(1);
     let mut threads = Vec::new();
     for (index, sockets) in one_of_each(bound, workers).into_iter().enumerate() {
         threads.push(worker::spawn(
@@ -126,11 +131,13 @@ pub fn start(
             sockets,
             Arc::clone(&shared),
             orders.clone(),
+            alive.clone(),
         )?);
     }
+    drop(alive);
     if let Some(bound) = admin_socket {
         let report = admin::Report::new(judge, forward.clone());
-        threads.push(worker::spawn_admin(bound.sockets, report, orders)?);
+        threads.push(worker::spawn_admin(bound.sockets, report, all_ended)?);
     }
     Ok(Running {
         forward,
@@ -194,12 +201,6 @@ impl Running {
         Cutter {
             order: self.order.clone(),
         }
-    }
-
-    /// Whether all workers have ended.
-    #[must_use]
-    pub fn has_stopped(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// Waits, blocking, until all workers have ended.

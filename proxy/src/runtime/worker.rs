@@ -1,6 +1,7 @@
 //! One worker: accepts, limits, serves, drains.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
-use super::{Order, Shared};
+use super::{Alive, Order, Shared};
 use crate::admin::{self, Report};
 use crate::error::Fault;
 use crate::forward::context::{Context, Rules};
@@ -25,6 +26,7 @@ use crate::net::resolve::Resolver;
 use crate::net::ticks::Ticks;
 use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::log::Complaints;
 use crate::upstream::pool::{Pool, PoolLimits};
 
 /// Starts a worker's thread.
@@ -33,18 +35,23 @@ pub(super) fn spawn(
     sockets: Vec<StdListener>,
     shared: Arc<Shared>,
     orders: watch::Receiver<Order>,
+    alive: Alive,
 ) -> io::Result<JoinHandle<()>> {
     let lookups = shared.plan.load().limits.lookups;
     spawn_loop(format!("risefall-{index}"), lookups, move || {
-        Box::pin(work(sockets, shared, orders))
+        Box::pin(async move {
+            work(sockets, shared, orders).await;
+            drop(alive);
+        })
     })
 }
 
-/// Starts the admin API's thread. It ends with the workers: at the end of the drain time at most.
+/// Starts the admin API's thread. It ends with the last worker, so that it still answers while
+/// they drain.
 pub(super) fn spawn_admin(
     sockets: Vec<StdListener>,
     report: Report,
-    mut orders: watch::Receiver<Order>,
+    mut all_ended: mpsc::Receiver<Infallible>,
 ) -> io::Result<JoinHandle<()>> {
     spawn_loop("risefall-admin".to_owned(), 1, move || {
         Box::pin(async move {
@@ -57,7 +64,7 @@ pub(super) fn spawn_admin(
             };
             tokio::select! {
                 Err(error) = served => tracing::error!(%error, "the admin API could not start"),
-                _ = orders.wait_for(|order| *order != Order::Serve) => {}
+                _ = all_ended.recv() => {}
             }
         })
     })
@@ -126,8 +133,10 @@ struct Worker {
     shared: Arc<Shared>,
     plan: RefCell<Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>>,
     rules: RefCell<Rc<Rules>>,
-    /// When an accept error was last logged: a full table of files would fill the log as well.
-    complained: Cell<Option<Instant>>,
+    /// How many of the open connections are only told why they are not served. They take no place
+    /// of the limit: strangers must not be able to fill it.
+    barred: Rc<Cell<usize>>,
+    complaints: Cell<Complaints>,
 }
 
 impl Worker {
@@ -158,7 +167,8 @@ impl Worker {
             shared: Arc::clone(shared),
             plan: RefCell::new(cache),
             rules: RefCell::new(Rc::new(rules)),
-            complained: Cell::new(None),
+            barred: Rc::default(),
+            complaints: Cell::default(),
         }
     }
 
@@ -176,15 +186,19 @@ impl Worker {
 
     fn serve(&self, stream: TcpStream, client: SocketAddr) {
         let rules = self.rules();
-        let limit = rules.plan.limits.connections;
-        let barred = if !rules.plan.access.admits(client.ip()) {
+        let is_stranger = !rules.plan.access.admits(client.ip());
+        if is_stranger && self.barred.get() >= TURNED_AWAY_MOST {
+            tracing::debug!(%client, "dropped: too many are being turned away already");
+            return;
+        }
+        let barred = if is_stranger {
             Some(Fault::Stranger {
                 client: client.ip(),
             })
-        } else if self.context.live.get() >= self.share(&rules) {
+        } else if self.is_full(&rules) {
             Some(Fault::Limit {
                 what: "connections",
-                limit,
+                limit: rules.plan.limits.connections,
             })
         } else {
             None
@@ -194,7 +208,19 @@ impl Worker {
             return;
         }
         let place = self.context.enter();
-        tokio::task::spawn_local(forward::serve(stream, client, place, rules, barred));
+        if barred.is_none() {
+            tokio::task::spawn_local(forward::serve(stream, client, place, rules, barred));
+            return;
+        }
+        let counted = Barred::count(&self.barred);
+        let time = rules.plan.timeouts.handshake.min(BARRED_TIME);
+        tokio::task::spawn_local(async move {
+            let told = forward::serve(stream, client, place, rules, barred);
+            if tokio::time::timeout(time, told).await.is_err() {
+                tracing::debug!(%client, "cut: it took too long to turn it away");
+            }
+            drop(counted);
+        });
     }
 
     /// This worker's part of the limit on connections.
@@ -202,9 +228,14 @@ impl Worker {
         rules.plan.limits.connections.div_ceil(rules.plan.threads)
     }
 
+    /// Whether the connections that are served have reached the worker's part of the limit.
+    fn is_full(&self, rules: &Rules) -> bool {
+        self.context.live.get().saturating_sub(self.barred.get()) >= self.share(rules)
+    }
+
+    /// Whether another connection can be served, or at least told that it is not.
     fn has_room(&self) -> bool {
-        let rules = self.rules();
-        self.context.live.get() < self.share(&rules) + TURNED_AWAY_MOST
+        self.barred.get() < TURNED_AWAY_MOST || !self.is_full(&self.rules())
     }
 
     /// Logs an accept error, but not every one of them. True if it is one to wait after.
@@ -218,13 +249,9 @@ impl Worker {
         if is_peers {
             return false;
         }
-        let now = Instant::now();
-        if self
-            .complained
-            .get()
-            .is_none_or(|last| now.duration_since(last) >= COMPLAINT_PAUSE)
-        {
-            self.complained.set(Some(now));
+        let mut complaints = self.complaints.get();
+        if complaints.may_be_heard(Instant::now()) {
+            self.complaints.set(complaints);
             tracing::error!(%error, "cannot accept connections; trying again");
         }
         true
@@ -255,6 +282,22 @@ impl Worker {
             () = tokio::time::sleep(time) => {}
             _ = orders.wait_for(|order| *order == Order::Cut) => {}
         }
+    }
+}
+
+/// One connection that is being turned away; counted until it is dropped.
+struct Barred(Rc<Cell<usize>>);
+
+impl Barred {
+    fn count(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get().saturating_add(1));
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Barred {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 
@@ -300,9 +343,11 @@ fn take_waiting(listener: TcpListener, worker: &Worker) -> io::Result<()> {
     Ok(())
 }
 
-/// Connections above the limit that are told so; more than these wait in the kernel's queue.
+/// Connections that are told why they are not served. Of more than these, strangers are dropped,
+/// and those above the limit wait in the kernel's queue.
 const TURNED_AWAY_MOST: usize = 64;
+/// How long that may take: whoever is turned away has no claim to a slow handshake.
+const BARRED_TIME: Duration = Duration::from_secs(2);
 /// Bounds the last round of accepting; above the limit on connections they are told so.
 const WAITING_MOST: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@
 //! traffic, lines are lost and counted; requests never wait for a log. When the log is off, callers
 //! hold no writer and gather nothing.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -66,9 +67,9 @@ pub struct Line<'a> {
     pub client: SocketAddr,
     /// `http`, `connect` or `socks5`.
     pub protocol: &'static str,
-    /// What was asked for.
+    /// What was asked for; long ones are cut in the log.
     pub method: &'a str,
-    /// Of what.
+    /// Of what; long ones are cut in the log.
     pub target: &'a str,
     /// The HTTP status or the SOCKS reply that answered; 0 if nothing did.
     pub status: u16,
@@ -138,6 +139,13 @@ impl AccessWriter {
     pub fn write(&self, line: &Line<'_>) {
         let (queue, text) = &mut *self.queue.borrow_mut();
         text.clear();
+        // The queue is bounded in lines, and this bounds its bytes.
+        let (method, target) = (cut(line.method, METHOD_MOST), cut(line.target, TARGET_MOST));
+        let line = Line {
+            method: &method,
+            target: &target,
+            ..line.clone()
+        };
         let formatted = match self.format {
             Format::Text => line.write_text(text),
             Format::Json => line.write_json(text),
@@ -184,12 +192,24 @@ impl Line<'_> {
     }
 }
 
+/// At most `most` bytes of `text`; an ellipsis says that there was more.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let kept = (0..=most).rev().find_map(|end| text.get(..end));
+    Cow::Owned(format!("{}…", kept.unwrap_or_default()))
+}
+
 fn as_milliseconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64((took.as_secs_f64() * 1e6).round() / 1e3)
 }
 
-/// About 20 MB at worst.
+/// About 12 MB of usual lines. At worst, when every target is as long as it may be, 90 MB, and
+/// twice that if each of its bytes has to be escaped for JSON.
 const QUEUE_LINES: usize = 64 * 1024;
+const METHOD_MOST: usize = 32;
+const TARGET_MOST: usize = 1024;
 const SINK_BUFFER: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -222,6 +242,35 @@ mod tests {
             "127.0.0.1:50000 http GET http://example.com/ 503 0 61 1.2ms - falldown \
              destination_unavailable"
         );
+    }
+
+    #[test]
+    fn a_long_target_is_cut_between_characters() {
+        let long = "é".repeat(TARGET_MOST);
+        let cut_off = format!("{}…", "é".repeat(TARGET_MOST / 2));
+        assert_eq!(cut(&long, TARGET_MOST), cut_off);
+        assert_eq!(cut(&long, TARGET_MOST + 1), cut_off);
+        let fits = "x".repeat(TARGET_MOST);
+        assert_eq!(cut(&fits, TARGET_MOST), fits);
+    }
+
+    #[test]
+    fn the_bytes_of_a_queued_line_are_bounded() {
+        let written = tempfile::NamedTempFile::new().unwrap();
+        for (format, most) in [(Format::Text, 1400), (Format::Json, 2 * 1400)] {
+            let (log, flush) = AccessLog::start(written.reopen().unwrap(), format);
+            let target = "\"".repeat(16 * 1024);
+            log.writer().write(&Line {
+                target: &target,
+                method: &target,
+                ..line()
+            });
+            drop(log);
+            drop(flush);
+            let text = std::fs::read_to_string(written.path()).unwrap();
+            assert!(text.len() < most && text.contains('…'), "{}", text.len());
+            written.as_file().set_len(0).unwrap();
+        }
     }
 
     #[test]

@@ -1,11 +1,31 @@
 //! The log: what an operator should know, on the standard error.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use risefall::{State, Transitions};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::access::Format;
+
+/// Spares the log a trouble that goes on: a full table of files would fill the log as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Complaints {
+    last: Option<Instant>,
+}
+
+impl Complaints {
+    /// Whether the trouble at `now` is worth a line: once a second is.
+    pub fn may_be_heard(&mut self, now: Instant) -> bool {
+        let is_due = self
+            .last
+            .is_none_or(|last| now.saturating_duration_since(last) >= COMPLAINT_PAUSE);
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
+    }
+}
 
 /// Sends the process's log to the standard error. Called once; someone who has set a log of their
 /// own before keeps it.
@@ -14,6 +34,8 @@ pub fn start(level: LevelFilter, format: Format) {
         .with_max_level(level)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would tell of a failed write by `eprintln!`, which panics when nobody reads any more.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let set = match format {
         Format::Text => tracing::subscriber::set_global_default(log.finish()),
@@ -39,5 +61,21 @@ pub async fn transitions(mut transitions: Transitions) {
             lost = transitions.lost();
             tracing::warn!(lost, "health changes came faster than they could be logged");
         }
+    }
+}
+
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_that_goes_on_is_told_once_a_second() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        let heard: Vec<_> = [0, 100, 999, 1000, 1100, 2500]
+            .map(|ms| complaints.may_be_heard(start + Duration::from_millis(ms)))
+            .into();
+        assert_eq!(heard, [true, false, false, true, false, true]);
     }
 }
