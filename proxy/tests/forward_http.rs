@@ -515,3 +515,30 @@ async fn two_workers_serve_one_port() {
         .unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'H');
 }
+
+#[tokio::test]
+async fn an_origin_that_answers_and_stops_reading_keeps_no_place() {
+    let origin = Origin::start(|mut client| async move {
+        client.head().await;
+        client
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await;
+        // Stays open without being read.
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    let address = origin.address;
+    let mut client = proxy.connect().await;
+    client
+        .send(format!(
+            "POST http://{address}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 200);
+    let body = vec![0; 1 << 20];
+    let stuck = async { while client.stream.write_all(&body).await.is_ok() {} };
+    let _ = tokio::time::timeout(Duration::from_millis(300), stuck).await;
+    client.reset();
+    proxy.has_room().await;
+}

@@ -8,14 +8,17 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::error::Fault;
-use crate::forward::context::Session;
+use crate::forward::context::{Flow, Session};
+use crate::net::ticks::Span;
 use crate::upstream::pool::Lease;
 
 /// A request's body, from the client to the origin.
 pub struct Upload {
     /// `None` for a request that is sent again, which has no body.
     body: Option<Incoming>,
-    session: Rc<Session>,
+    flow: Rc<Flow>,
+    /// How long the origin has for its answer.
+    answer: Span,
 }
 
 /// A response's body, to the client. The exchange ends when it is dropped.
@@ -38,14 +41,15 @@ impl Upload {
     pub(super) fn new(body: Incoming, session: &Rc<Session>) -> Self {
         Self {
             body: Some(body),
-            session: Rc::clone(session),
+            ..Self::empty(session)
         }
     }
 
     pub(super) fn empty(session: &Rc<Session>) -> Self {
         Self {
             body: None,
-            session: Rc::clone(session),
+            flow: Rc::clone(&session.flow),
+            answer: session.rules.spans.answer,
         }
     }
 }
@@ -97,12 +101,12 @@ impl Body for Upload {
             Some(body) => ready!(Pin::new(body).poll_frame(cx)),
             None => None,
         };
-        let session = &self.session;
+        let flow = &self.flow;
         if let Some(Ok(frame)) = &frame {
             let len = frame.data_ref().map_or(0, Buf::remaining);
-            session.moved.up.set(session.moved.up.get() + len as u64);
+            flow.moved.up.set(flow.moved.up.get() + len as u64);
             // The origin's time to answer counts from the last byte it was given.
-            session.watch.arm(session.rules.spans.answer);
+            flow.watch.arm(self.answer);
         }
         Poll::Ready(frame)
     }
@@ -143,10 +147,11 @@ impl Body for Reply {
                 Some(Ok(frame)) => {
                     let len = frame.data_ref().map_or(0, Buf::remaining);
                     session
+                        .flow
                         .moved
                         .down
-                        .set(session.moved.down.get() + len as u64);
-                    session.watch.arm(session.rules.spans.idle);
+                        .set(session.flow.moved.down.get() + len as u64);
+                    session.flow.watch.arm(session.rules.spans.idle);
                 }
                 Some(Err(error)) => this.note_broken(error),
                 None => {}

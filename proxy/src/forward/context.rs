@@ -73,10 +73,8 @@ pub(super) struct Session {
     pub(super) context: Rc<Context>,
     pub(super) rules: Rc<Rules>,
     pub(super) client: SocketAddr,
-    pub(super) watch: Watch,
+    pub(super) flow: Rc<Flow>,
     pub(super) phase: Cell<Phase>,
-    /// Bytes of the exchange or tunnel that goes on now.
-    pub(super) moved: Moved,
     /// A dialled stream on its way from the CONNECT request to the tunnel.
     pub(super) tunnel: Cell<Option<Dialled>>,
     /// Sees every byte of an HTTP client before the engine does.
@@ -87,6 +85,16 @@ pub(super) struct Session {
     pub(super) has_unread: Cell<bool>,
     record: RefCell<Option<Record>>,
     _place: Place,
+}
+
+/// What a body on its way to an origin has to do with its session.
+///
+/// Apart from the session because the origin's connection holds it as well, in a task of its own:
+/// that one must not keep the client's place.
+pub(super) struct Flow {
+    pub(super) watch: Watch,
+    /// Bytes of the exchange or tunnel that goes on now.
+    pub(super) moved: Moved,
 }
 
 /// What the connection waits for, and so what its deadline means.
@@ -183,9 +191,11 @@ impl Session {
             context,
             rules,
             client,
-            watch,
+            flow: Rc::new(Flow {
+                watch,
+                moved: Moved::default(),
+            }),
             phase: Cell::new(Phase::Head),
-            moved: Moved::default(),
             tunnel: Cell::new(None),
             screen: RefCell::new(Screen::new(Limits::default())),
             answered: Cell::new(0),
@@ -201,8 +211,8 @@ impl Session {
 
     /// Begins an exchange or a tunnel; the access line tells its end.
     pub(super) fn begin(&self, what: impl FnOnce() -> What) {
-        self.moved.up.set(0);
-        self.moved.down.set(0);
+        self.flow.moved.up.set(0);
+        self.flow.moved.down.set(0);
         if self.context.access.is_some() {
             *self.record.borrow_mut() = Some(Record {
                 started: Instant::now(),
@@ -278,8 +288,8 @@ impl Session {
             method,
             target: &target,
             status: record.status,
-            bytes_in: self.moved.up.get(),
-            bytes_out: self.moved.down.get(),
+            bytes_in: self.flow.moved.up.get(),
+            bytes_out: self.flow.moved.down.get(),
             took: record.started.elapsed(),
             address: record.address,
             health: record.health,
@@ -292,7 +302,7 @@ impl Session {
         self.finish();
         self.answered.set(self.answered.get() + 1);
         self.phase.set(Phase::Waiting);
-        self.watch.arm(self.rules.spans.keep_alive);
+        self.flow.watch.arm(self.rules.spans.keep_alive);
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     session.phase.set(Phase::Busy);
-    session.watch.disarm();
+    session.flow.watch.disarm();
     session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
     let has_body = !request.body().is_end_stream();
     let answered = match request.method() {
@@ -49,7 +49,7 @@ pub(super) async fn serve(
     }
     session.note_status(response.status().as_u16());
     session.phase.set(Phase::Body);
-    session.watch.arm(session.rules.spans.idle);
+    session.flow.watch.arm(session.rules.spans.idle);
     Ok(response)
 }
 
@@ -170,12 +170,13 @@ async fn try_send(
     request: Request<Upload>,
 ) -> Result<Response<Incoming>, Unsent> {
     let address = lease.address;
-    session.watch.arm(session.rules.spans.answer);
+    session.flow.watch.arm(session.rules.spans.answer);
     let sent = session
+        .flow
         .watch
         .guard(lease.sender.try_send_request(request))
         .await;
-    session.watch.disarm();
+    session.flow.watch.disarm();
     let Some(sent) = sent else {
         let after = session.rules.plan.timeouts.answer;
         return Err(Unsent::Failed(Fault::HeadTimedOut { address, after }));

@@ -59,7 +59,7 @@ pub(super) async fn serve(
         }
         match session.phase.get() {
             Phase::Busy => Poll::Pending,
-            _ => session.watch.poll_due(cx).map(|()| None),
+            _ => session.flow.watch.poll_due(cx).map(|()| None),
         }
     })
     .await;
@@ -111,9 +111,10 @@ async fn refuse(stream: &mut TcpStream, violation: Violation, session: &Session)
     }
     session.note_status(fault.status());
     session.finish();
-    session.watch.arm(session.rules.spans.linger);
+    session.flow.watch.arm(session.rules.spans.linger);
     // A client that does not take its answer goes without.
     let _ = session
+        .flow
         .watch
         .guard(stream.write_all(&answer::raw(&fault)))
         .await;
@@ -134,7 +135,7 @@ fn note_deadline(session: &Session) {
 ///
 /// Dropped early, the connection is reset.
 pub(super) async fn linger(stream: &mut TcpStream, session: &Session) {
-    session.watch.arm(session.rules.spans.linger);
+    session.flow.watch.arm(session.rules.spans.linger);
     let drained = async {
         let _ = stream.shutdown().await;
         let mut left = LINGER_BYTES;
@@ -148,7 +149,7 @@ pub(super) async fn linger(stream: &mut TcpStream, session: &Session) {
         }
     };
     let mut drained = pin!(drained);
-    let _ = session.watch.guard(drained.as_mut()).await;
+    let _ = session.flow.watch.guard(drained.as_mut()).await;
 }
 
 /// The client's socket, behind the screen.
@@ -201,7 +202,7 @@ impl ClientIo {
         let session = &self.session;
         if session.phase.get() == Phase::Waiting {
             session.phase.set(Phase::Head);
-            session.watch.arm(session.rules.spans.handshake);
+            session.flow.watch.arm(session.rules.spans.handshake);
         }
     }
 }

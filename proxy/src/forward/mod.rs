@@ -59,15 +59,15 @@ impl Tunnel {
             dialled,
         } = self;
         let mut target = dialled.stream;
-        session.moved.up.set(0);
-        session.moved.down.set(0);
+        session.flow.moved.up.set(0);
+        session.flow.moved.down.set(0);
         let idle = session.rules.spans.idle;
         let ended = relay::relay(
             &mut client,
             &mut target,
             early,
-            &session.moved,
-            &session.watch,
+            &session.flow.moved,
+            &session.flow.watch,
             idle,
         );
         match ended.await {
@@ -136,16 +136,16 @@ async fn read_more(
         }
         if session.is_draining() && !is_told {
             is_told = true;
-            session.watch.arm(session.rules.spans.grace);
+            session.flow.watch.arm(session.rules.spans.grace);
         }
-        session.watch.poll_due(cx).map(|()| false)
+        session.flow.watch.poll_due(cx).map(|()| false)
     })
     .await
 }
 
 /// Answers and closes.
 async fn turn_away(stream: &mut TcpStream, answer: &[u8], session: &Session) {
-    let written = session.watch.guard(stream.write_all(answer)).await;
+    let written = session.flow.watch.guard(stream.write_all(answer)).await;
     if written.is_some_and(|written| written.is_ok()) {
         http::linger(stream, session).await;
     }

@@ -26,7 +26,7 @@ pub(super) async fn serve(
 ) -> Option<Tunnel> {
     let target = negotiate(&mut stream, &mut bytes, session).await?;
     session.begin(|| What::Socks5(target.clone()));
-    session.watch.disarm();
+    session.flow.watch.disarm();
     match connect(&mut stream, &target, session, barred).await {
         Ok(dialled) => Some(Tunnel {
             client: stream,
@@ -126,7 +126,7 @@ async fn connect(
     };
     session.note_address(dialled.address, "up");
     let bound = dialled.stream.local_addr().unwrap_or(NO_ADDRESS);
-    session.watch.arm(session.rules.spans.handshake);
+    session.flow.watch.arm(session.rules.spans.handshake);
     write(stream, &Reply::Succeeded.encode(bound), session)
         .await
         .ok_or(Fault::Cut("the client left before the reply"))?;
@@ -143,7 +143,7 @@ async fn has_left(stream: &TcpStream) {
 
 async fn refuse(stream: &mut TcpStream, reply: Reply, session: &Session) {
     session.note_status(reply.code().into());
-    session.watch.arm(session.rules.spans.handshake);
+    session.flow.watch.arm(session.rules.spans.handshake);
     close_with(stream, &reply.encode(NO_ADDRESS), session).await;
 }
 
@@ -155,5 +155,10 @@ async fn close_with(stream: &mut TcpStream, answer: &[u8], session: &Session) {
 
 /// `None` if the client is gone or does not take it in time.
 async fn write(stream: &mut TcpStream, bytes: &[u8], session: &Session) -> Option<()> {
-    session.watch.guard(stream.write_all(bytes)).await?.ok()
+    session
+        .flow
+        .watch
+        .guard(stream.write_all(bytes))
+        .await?
+        .ok()
 }

@@ -23,6 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// Longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Far below every deadline that a test did not set itself.
+pub const SOON: Duration = Duration::from_secs(2);
+
 /// A proxy on a port of its own.
 pub struct Proxy {
     pub address: SocketAddr,
@@ -76,6 +79,17 @@ impl Proxy {
         .await
     }
 
+    /// Waits until a place for a connection is free, which is soon and not at some deadline.
+    pub async fn has_room(&self) {
+        let asked = async {
+            let options = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
+            while self.ask(options).await.status() != 200 {}
+        };
+        tokio::time::timeout(SOON, asked)
+            .await
+            .expect("no place came free");
+    }
+
     pub async fn shutdown(mut self, time: Duration) -> Stopped {
         within(self.running.take().unwrap().shutdown(time)).await
     }
@@ -122,6 +136,11 @@ impl Client {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within(self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Cuts the connection with a reset.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
     }
 
     pub async fn end(&mut self) {
