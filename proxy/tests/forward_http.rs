@@ -542,3 +542,54 @@ async fn an_origin_that_answers_and_stops_reading_keeps_no_place() {
     client.reset();
     proxy.has_room().await;
 }
+
+/// Takes requests and does not answer them; tells `asked` of each.
+async fn silent(asked: tokio::sync::mpsc::UnboundedSender<()>) -> Origin {
+    Origin::start(move |mut client| {
+        let asked = asked.clone();
+        async move {
+            client.head().await;
+            asked.send(()).unwrap();
+            client.rest().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_is_reset_is_not_waited_for_while_its_origin_is_silent() {
+    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
+    let origin = silent(asked).await;
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    let request = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", origin.address);
+    // Alone, with a request behind it that nobody reads, and behind the end of its stream.
+    for (behind, is_ended) in [("", false), (&*request, false), ("", true)] {
+        let mut client = proxy.connect().await;
+        client.send(&request).await;
+        within(is_asked.recv()).await.unwrap();
+        client.send(behind).await;
+        if is_ended {
+            client.end().await;
+        }
+        client.reset();
+        proxy.has_room().await;
+    }
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_an_answer_that_nobody_waits_for() {
+    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
+    let origin = silent(asked).await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client
+        .send(format!(
+            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            origin.address
+        ))
+        .await;
+    within(is_asked.recv()).await.unwrap();
+    client.reset();
+    let stopped = proxy.shutdown(Duration::from_secs(8)).await;
+    assert_eq!(stopped.cut, 0);
+}

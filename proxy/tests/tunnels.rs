@@ -262,3 +262,23 @@ async fn a_client_that_leaves_during_the_dial_blames_nobody() {
     proxy.has_room().await;
     assert!(proxy.registry.statuses().is_empty());
 }
+
+#[tokio::test]
+async fn a_client_that_is_reset_during_the_dial_is_not_waited_for() {
+    let (hole, _filling) = support::black_hole().await;
+    let address = hole.local_addr().unwrap().as_socket().unwrap();
+    let patient = risefall::Policy::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    let proxy = Proxy::with(patient, |draft| draft.limits.connections = 1);
+    let socks = [&[5, 1, 0, 5, 1, 0][..], &socks5_address(address), b"early"].concat();
+    for request in [connect_to(address).into_bytes(), socks] {
+        let mut client = proxy.connect().await;
+        client.send(request).await;
+        // Another is turned away, so this one has been taken in.
+        while proxy.ask(connect_to("127.0.0.1:0")).await.status() != 503 {}
+        client.reset();
+        proxy.has_room().await;
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -13,8 +14,10 @@ use std::task::{Context, Poll, ready};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::error::Fault;
 use crate::forward::context::{Phase, Session, What};
@@ -34,21 +37,78 @@ pub fn builder() -> http1::Builder {
 /// Serves requests until the connection ends, or becomes the tunnel that it gives. `first` are
 /// bytes that were read before.
 pub(super) async fn serve(
-    stream: TcpStream,
+    mut stream: TcpStream,
     first: Vec<u8>,
     session: &Rc<Session>,
 ) -> Option<Tunnel> {
+    let served = serve_requests(&mut stream, first, session).await;
+    match served.ended {
+        Ended::Done => {
+            if let Some(dialled) = session.tunnel.take() {
+                return Some(Tunnel {
+                    client: stream,
+                    early: served.unread,
+                    dialled,
+                });
+            }
+        }
+        Ended::Failed(error) => {
+            tracing::debug!(client = %session.client, %error, "connection ended");
+            session.has_unread.set(true);
+        }
+        Ended::Due => note_deadline(session),
+        Ended::Gone => return None,
+    }
+    if let Some(violation) = served.violation {
+        session.has_unread.set(true);
+        refuse(&mut stream, violation, session).await;
+    }
+    if session.has_unread.get() && !served.is_at_end {
+        linger(&mut stream, session).await;
+    }
+    None
+}
+
+/// What is left of a connection when the engine is done with it.
+struct Served {
+    ended: Ended,
+    /// Bytes that the engine has not used.
+    unread: Vec<u8>,
+    violation: Option<Violation>,
+    is_at_end: bool,
+}
+
+enum Ended {
+    /// By the engine: a tunnel begins, or one side was to close.
+    Done,
+    /// By the engine, for a reason.
+    Failed(hyper::Error),
+    /// By its deadline.
+    Due,
+    /// By the client, with a reset while it was owed an answer.
+    Gone,
+}
+
+async fn serve_requests(stream: &mut TcpStream, first: Vec<u8>, session: &Rc<Session>) -> Served {
     let service = service_fn({
         let session = Rc::clone(session);
         move |request| exchange::serve(Rc::clone(&session), request)
     });
-    let io = TokioIo::new(ClientIo::new(stream, first, Rc::clone(session)));
+    let (read, write) = stream.split();
+    let io = TokioIo::new(ClientIo::new(read, &write, first, Rc::clone(session)));
     let mut connection = session.context.http.serve_connection(io, service);
+    // The engine does not read while it owes an answer, and so would not learn that nobody waits
+    // for it. The end of the client's stream is not looked for: one that has sent all it had may
+    // wait (RFC 9112 §9.6).
+    let mut reset = pin!(write.ready(Interest::ERROR));
     let mut is_told = false;
     let ended = poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Some(ended));
+                return Poll::Ready(match ended {
+                    Ok(()) => Ended::Done,
+                    Err(error) => Ended::Failed(error),
+                });
             }
             // The engine has seen what was there, so that a request that came is not cut off.
             if is_told || !session.is_draining() {
@@ -57,46 +117,24 @@ pub(super) async fn serve(
             is_told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        match session.phase.get() {
+        let phase = session.phase.get();
+        if matches!(phase, Phase::Busy | Phase::Body) && reset.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ended::Gone);
+        }
+        match phase {
             Phase::Busy => Poll::Pending,
-            _ => session.flow.watch.poll_due(cx).map(|()| None),
+            _ => session.flow.watch.poll_due(cx).map(|()| Ended::Due),
         }
     })
     .await;
     let parts = connection.into_parts();
-    let ClientIo {
-        mut stream,
-        passed,
-        held,
-        violation,
-        is_at_end,
-        ..
-    } = parts.io.into_inner();
-    match ended {
-        Some(Ok(())) => {
-            if let Some(dialled) = session.tunnel.take() {
-                let early = [&parts.read_buf[..], &passed, &held].concat();
-                return Some(Tunnel {
-                    client: stream,
-                    early,
-                    dialled,
-                });
-            }
-        }
-        Some(Err(error)) => {
-            tracing::debug!(client = %session.client, %error, "connection ended");
-            session.has_unread.set(true);
-        }
-        None => note_deadline(session),
+    let io = parts.io.into_inner();
+    Served {
+        ended,
+        unread: [&parts.read_buf[..], &io.passed, &io.held].concat(),
+        violation: io.violation,
+        is_at_end: io.is_at_end,
     }
-    if let Some(violation) = violation {
-        session.has_unread.set(true);
-        refuse(&mut stream, violation, session).await;
-    }
-    if session.has_unread.get() && !is_at_end {
-        linger(&mut stream, session).await;
-    }
-    None
 }
 
 /// Tells which rule the client broke, if the answer comes in the right place: behind the responses
@@ -153,8 +191,10 @@ pub(super) async fn linger(stream: &mut TcpStream, session: &Session) {
 }
 
 /// The client's socket, behind the screen.
-struct ClientIo {
-    stream: TcpStream,
+struct ClientIo<'a> {
+    read: ReadHalf<'a>,
+    /// Shared with whoever waits for a reset.
+    write: &'a WriteHalf<'a>,
     /// Read and screened, for the engine to read.
     passed: Vec<u8>,
     /// Read but held back by the screen: first bytes, or what followed a CONNECT.
@@ -165,12 +205,17 @@ struct ClientIo {
     session: Rc<Session>,
 }
 
-impl ClientIo {
-    fn new(stream: TcpStream, first: Vec<u8>, session: Rc<Session>) -> Self {
-        let passed = Vec::new();
+impl<'a> ClientIo<'a> {
+    fn new(
+        read: ReadHalf<'a>,
+        write: &'a WriteHalf<'a>,
+        first: Vec<u8>,
+        session: Rc<Session>,
+    ) -> Self {
         Self {
-            stream,
-            passed,
+            read,
+            write,
+            passed: Vec::new(),
             held: first,
             violation: None,
             is_at_end: false,
@@ -197,6 +242,21 @@ impl ClientIo {
         })
     }
 
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        send: impl Fn(&WriteHalf<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match send(self.write) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+            let stream: &TcpStream = self.write.as_ref();
+            ready!(stream.poll_write_ready(cx))?;
+        }
+    }
+
     fn note_read(&mut self, len: usize) {
         self.is_at_end = len == 0;
         let session = &self.session;
@@ -207,7 +267,7 @@ impl ClientIo {
     }
 }
 
-impl AsyncRead for ClientIo {
+impl AsyncRead for ClientIo<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -231,7 +291,7 @@ impl AsyncRead for ClientIo {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut this.read).poll_read(cx, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         let passed = this.screen(read)?;
         this.note_read(read.len());
@@ -246,37 +306,39 @@ impl AsyncRead for ClientIo {
     }
 }
 
-impl AsyncWrite for ClientIo {
+impl AsyncWrite for ClientIo<'_> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.poll_send(cx, |write| write.try_write(bytes))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        self.poll_send(cx, |write| write.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A socket has no buffer that waits to be told.
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.violation.is_some() {
             // There is an answer to be written still.
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let stream: &TcpStream = (*self.write).as_ref();
+        Poll::Ready(SockRef::from(stream).shutdown(Shutdown::Write))
     }
 }
 

@@ -3,7 +3,7 @@
 //! A request that cannot be served gets its reply before the connection is closed, so that the
 //! client knows why. A client that is barred learns it in the same way.
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
@@ -137,7 +137,8 @@ async fn connect(
 /// already may have ended its half on purpose, and is waited with.
 async fn has_left(stream: &TcpStream) {
     if let Ok(1..) = stream.peek(&mut [0]).await {
-        std::future::pending::<()>().await;
+        // Unless it is reset.
+        let _ = stream.ready(Interest::ERROR).await;
     }
 }
 
