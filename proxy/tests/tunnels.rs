@@ -105,26 +105,37 @@ async fn a_tunnel_that_stands_still_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connect_that_fails_leaves_the_connection_usable() {
-    let origin = Origin::echo().await;
+async fn a_connect_that_fails_says_why_and_ends_the_connection() {
     let proxy = Proxy::start();
     let dead = DeadPort::new();
     let mut client = proxy.connect().await;
     client.send(connect_to(dead.address())).await;
     let response = client.response().await;
     assert_eq!(response.status(), 502);
+    assert_eq!(response.field("connection"), "close");
     assert!(
         response
             .field("proxy-status")
             .starts_with("risefall; error=connection_refused;")
     );
-    client
-        .send(format!(
-            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        ))
-        .await;
-    assert_eq!(client.response().await.status(), 200);
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn bytes_that_follow_a_connect_later_are_not_taken_for_a_request_either() {
+    let origin = Origin::echo().await;
+    let (hole, _filling) = support::black_hole().await;
+    let address = hole.local_addr().unwrap().as_socket().unwrap();
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client.send(connect_to(address)).await;
+    // The proxy has read the head by itself when it dials.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let hidden = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", origin.address);
+    client.send(hidden).await;
+    assert_eq!(client.response().await.status(), 504);
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(origin.connections(), 0);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub(super) async fn serve(
     session.phase.set(Phase::Busy);
     session.flow.watch.disarm();
     session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
+    let is_connect = request.method() == Method::CONNECT;
     let has_body = !request.body().is_end_stream();
     let answered = match request.method() {
         &Method::CONNECT => connect(&session, &request).await,
@@ -39,10 +40,14 @@ pub(super) async fn serve(
     };
     let mut response = answered.unwrap_or_else(|fault| {
         session.note_fault(&fault);
-        session.has_unread.set(has_body);
+        session.has_unread.set(has_body || is_connect);
         answer::fault(&fault, &session)
     });
-    if session.is_draining() && !response.body().is_tunnel() {
+    // Bytes for a tunnel that never was may be on their way still, and whoever chose them (a page
+    // in a browser, say) must not get them read as a request of the client. Nothing tells them
+    // from a next request, so there is none.
+    let is_last = is_connect || session.is_draining();
+    if is_last && !response.body().is_tunnel() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -59,19 +64,12 @@ async fn connect(
     request: &Request<Incoming>,
 ) -> Result<Response<Reply>, Fault> {
     let dialled = dial_tunnel(session, request).await;
-    let mut screen = session.screen.borrow_mut();
-    match dialled {
-        Ok(dialled) => {
-            screen.tunnel();
-            session.note_address(dialled.address, "up");
-            session.tunnel.set(Some(dialled));
-            Ok(Response::new(Reply::tunnel()))
-        }
-        Err(fault) => {
-            screen.stay();
-            Err(fault)
-        }
-    }
+    // A fault leaves the screen undecided: nothing behind the CONNECT is ever let through.
+    let dialled = dialled?;
+    session.screen.borrow_mut().tunnel();
+    session.note_address(dialled.address, "up");
+    session.tunnel.set(Some(dialled));
+    Ok(Response::new(Reply::tunnel()))
 }
 
 async fn dial_tunnel(session: &Session, request: &Request<Incoming>) -> Result<Dialled, Fault> {
