@@ -593,3 +593,47 @@ async fn a_drain_does_not_wait_for_an_answer_that_nobody_waits_for() {
     let stopped = proxy.shutdown(Duration::from_secs(8)).await;
     assert_eq!(stopped.cut, 0);
 }
+
+#[tokio::test]
+async fn a_response_that_is_taken_slowly_is_not_cut_at_its_end() {
+    let origin = Origin::start(|mut client| async move {
+        let head = client.head().await;
+        let path = head.split(' ').nth(1).unwrap();
+        let len: usize = path[1..].parse().unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n");
+        client.send(head).await;
+        client.send(vec![7; len]).await;
+        client.rest().await;
+    })
+    .await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.timeouts.keep_alive = Duration::from_millis(50);
+    });
+    // Several lengths, of which one leaves its last bytes with the engine when the socket is full.
+    let mut taking = tokio::task::JoinSet::new();
+    for len in (0..32).map(|n| 6_000_000 + n * 40_000) {
+        let mut client = proxy.connect().await;
+        socket2::SockRef::from(&client.stream)
+            .set_recv_buffer_size(64 * 1024)
+            .unwrap();
+        let request = format!(
+            "GET http://{}/{len} HTTP/1.1\r\nHost: a\r\n\r\n",
+            origin.address
+        );
+        taking.spawn(async move {
+            client.send(request).await;
+            client.head().await;
+            let mut left = len;
+            while left > 0 {
+                // Longer than the keep-alive.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let step = left.min(600_000);
+                client.take(step).await;
+                left -= step;
+            }
+        });
+    }
+    while let Some(taken) = taking.join_next().await {
+        taken.unwrap();
+    }
+}

@@ -21,7 +21,7 @@ pub struct Upload {
     answer: Span,
 }
 
-/// A response's body, to the client. The exchange ends when it is dropped.
+/// A response's body, to the client. It is in the engine's hands when this is dropped.
 pub(super) struct Reply {
     source: Source,
     /// `None` if the exchange goes on without the body: a tunnel.
@@ -208,7 +208,7 @@ impl Drop for Reply {
             }
         }
         if let Some(session) = self.session.take() {
-            session.finish_exchange();
+            session.end_response();
         }
     }
 }

@@ -106,8 +106,10 @@ pub(super) enum Phase {
     Head,
     /// The service, which keeps its own deadline.
     Busy,
-    /// The response's body.
+    /// The response's body, or the client that is to take it.
     Body,
+    /// The client, to take the end of the response.
+    Flush,
 }
 
 /// What the access log will say.
@@ -297,8 +299,24 @@ impl Session {
         });
     }
 
-    /// After an exchange: the connection waits for the next request.
-    pub(super) fn finish_exchange(&self) {
+    /// The response is whole in the engine's hands; the exchange ends when the socket has it.
+    pub(super) fn end_response(&self) {
+        self.phase.set(Phase::Flush);
+    }
+
+    /// The socket has taken bytes of the client's.
+    pub(super) fn note_written(&self) {
+        if matches!(self.phase.get(), Phase::Body | Phase::Flush) {
+            self.flow.watch.arm(self.rules.spans.idle);
+        }
+    }
+
+    /// The socket has taken all there was: if that ended a response, the exchange is over and the
+    /// connection waits for the next request.
+    pub(super) fn note_flushed(&self) {
+        if self.phase.get() != Phase::Flush {
+            return;
+        }
         self.finish();
         self.answered.set(self.answered.get() + 1);
         self.phase.set(Phase::Waiting);

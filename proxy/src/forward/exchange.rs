@@ -23,6 +23,8 @@ pub(super) async fn serve(
     session: Rc<Session>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
+    // The engine may be here before the socket has the end of the last response.
+    session.note_flushed();
     session.phase.set(Phase::Busy);
     session.flow.watch.disarm();
     session.begin(|| What::Http(request.method().clone(), request.uri().clone()));

@@ -118,7 +118,9 @@ async fn serve_requests(stream: &mut TcpStream, first: Vec<u8>, session: &Rc<Ses
             Pin::new(&mut connection).graceful_shutdown();
         }
         let phase = session.phase.get();
-        if matches!(phase, Phase::Busy | Phase::Body) && reset.as_mut().poll(cx).is_ready() {
+        if matches!(phase, Phase::Busy | Phase::Body | Phase::Flush)
+            && reset.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(Ended::Gone);
         }
         match phase {
@@ -159,7 +161,7 @@ async fn refuse(stream: &mut TcpStream, violation: Violation, session: &Session)
 }
 
 fn note_deadline(session: &Session) {
-    if session.phase.get() == Phase::Body {
+    if matches!(session.phase.get(), Phase::Body | Phase::Flush) {
         session.note_fault(&Fault::Idle {
             after: session.rules.plan.timeouts.idle,
         });
@@ -250,7 +252,10 @@ impl<'a> ClientIo<'a> {
         loop {
             match send(self.write) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
+                sent => {
+                    self.session.note_written();
+                    return Poll::Ready(sent);
+                }
             }
             let stream: &TcpStream = self.write.as_ref();
             ready!(stream.poll_write_ready(cx))?;
@@ -328,7 +333,8 @@ impl AsyncWrite for ClientIo<'_> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A socket has no buffer that waits to be told.
+        // The engine asks when it has written all it had; a socket has nothing to flush itself.
+        self.session.note_flushed();
         Poll::Ready(Ok(()))
     }
 
