@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::error::Fault;
-use crate::forward::context::{Flow, Session};
+use crate::forward::context::{Flow, Progress, Session};
 use crate::net::ticks::Span;
 use crate::upstream::pool::Lease;
 
@@ -17,8 +17,8 @@ pub struct Upload {
     /// `None` for a request that is sent again, which has no body.
     body: Option<Incoming>,
     flow: Rc<Flow>,
-    /// How long the origin has for its answer.
-    answer: Span,
+    /// How long the body may stand still.
+    idle: Span,
 }
 
 /// A response's body, to the client. It is in the engine's hands when this is dropped.
@@ -49,7 +49,7 @@ impl Upload {
         Self {
             body: None,
             flow: Rc::clone(&session.flow),
-            answer: session.rules.spans.answer,
+            idle: session.rules.spans.idle,
         }
     }
 }
@@ -97,16 +97,27 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let frame = match &mut self.body {
-            Some(body) => ready!(Pin::new(body).poll_frame(cx)),
-            None => None,
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
         };
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+            self.flow.upload.set(Progress::Waiting);
+            return Poll::Pending;
+        };
+        let is_end = frame.is_none() || body.is_end_stream();
         let flow = &self.flow;
         if let Some(Ok(frame)) = &frame {
             let len = frame.data_ref().map_or(0, Buf::remaining);
             flow.moved.up.set(flow.moved.up.get() + len as u64);
+        }
+        if matches!(frame, Some(Err(_))) {
+            flow.upload.set(Progress::Broken);
+        } else if is_end && flow.upload.replace(Progress::Whole) != Progress::Whole {
             // The origin's time to answer counts from the last byte it was given.
-            flow.watch.arm(self.answer);
+            flow.watch.arm(flow.behind_upload.get());
+        } else if !is_end {
+            flow.upload.set(Progress::Moving);
+            flow.watch.arm(self.idle);
         }
         Poll::Ready(frame)
     }
@@ -186,6 +197,10 @@ impl Reply {
             },
         ) = (&self.session, &self.source)
         {
+            if session.flow.upload.get() == Progress::Broken {
+                session.note_fault(&session.upload_fault());
+                return;
+            }
             let reason = error.to_string().into();
             session.note_fault(&Fault::Broken {
                 address: lease.address,

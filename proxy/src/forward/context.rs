@@ -79,6 +79,8 @@ pub(super) struct Session {
     pub(super) tunnel: Cell<Option<Dialled>>,
     /// Sees every byte of an HTTP client before the engine does.
     pub(super) screen: RefCell<Screen>,
+    /// Responses that the engine was given.
+    pub(super) responses: Cell<u64>,
     /// Exchanges that are over.
     pub(super) answered: Cell<u64>,
     /// Whether bytes of the client may still be on their way that nobody will read.
@@ -95,6 +97,22 @@ pub(super) struct Flow {
     pub(super) watch: Watch,
     /// Bytes of the exchange or tunnel that goes on now.
     pub(super) moved: Moved,
+    pub(super) upload: Cell<Progress>,
+    /// What is waited for, and how long, when the body is whole: the answer, or more of it.
+    pub(super) behind_upload: Cell<Span>,
+}
+
+/// How far a request's body is on its way to the origin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Progress {
+    /// The origin has to take what there is.
+    Moving,
+    /// The client has to send more.
+    Waiting,
+    /// The origin has been given all there is.
+    Whole,
+    /// The client broke it off, or broke a rule in it.
+    Broken,
 }
 
 /// What the connection waits for, and so what its deadline means.
@@ -189,17 +207,21 @@ impl Session {
         let context = Rc::clone(&place.0);
         let watch = context.ticks.watch();
         watch.arm(rules.spans.handshake);
+        let flow = Rc::new(Flow {
+            watch,
+            moved: Moved::default(),
+            upload: Cell::new(Progress::Whole),
+            behind_upload: Cell::new(rules.spans.answer),
+        });
         Self {
             context,
             rules,
             client,
-            flow: Rc::new(Flow {
-                watch,
-                moved: Moved::default(),
-            }),
+            flow,
             phase: Cell::new(Phase::Head),
             tunnel: Cell::new(None),
             screen: RefCell::new(Screen::new(Limits::default())),
+            responses: Cell::new(0),
             answered: Cell::new(0),
             has_unread: Cell::new(false),
             record: RefCell::new(None),
@@ -215,6 +237,7 @@ impl Session {
     pub(super) fn begin(&self, what: impl FnOnce() -> What) {
         self.flow.moved.up.set(0);
         self.flow.moved.down.set(0);
+        self.flow.upload.set(Progress::Whole);
         if self.context.access.is_some() {
             *self.record.borrow_mut() = Some(Record {
                 started: Instant::now(),
@@ -225,6 +248,11 @@ impl Session {
                 fault: None,
             });
         }
+    }
+
+    /// Whether there is an exchange or a tunnel that the access log waits for.
+    pub(super) fn has_begun(&self) -> bool {
+        self.record.borrow().is_some()
     }
 
     /// Notes where the exchange goes and what the registry said to that.
@@ -267,6 +295,14 @@ impl Session {
             .is_none_or(|record| record.fault.is_some());
         if !is_known {
             self.note_fault(&Fault::Cut("the exchange was left in the middle"));
+        }
+    }
+
+    /// Why the client's body did not come to its end.
+    pub(super) fn upload_fault(&self) -> Fault {
+        match self.screen.borrow().violation() {
+            Some(violation) => Fault::from(violation),
+            None => Fault::BadRequest("the request's body broke off before its end".into()),
         }
     }
 

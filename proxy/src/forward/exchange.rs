@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
@@ -12,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::error::Fault;
 use crate::forward::body::{Reply, Upload};
-use crate::forward::context::{Phase, Session, What};
+use crate::forward::context::{Phase, Progress, Session, What};
 use crate::forward::{answer, headers};
 use crate::net::dial::Dialled;
 use crate::proto::Target;
@@ -48,13 +49,16 @@ pub(super) async fn serve(
     // Bytes for a tunnel that never was may be on their way still, and whoever chose them (a page
     // in a browser, say) must not get them read as a request of the client. Nothing tells them
     // from a next request, so there is none.
-    let is_last = is_connect || session.is_draining();
+    // Behind a body that broke off there is none either.
+    let is_broken = session.flow.upload.get() == Progress::Broken;
+    let is_last = is_connect || is_broken || session.is_draining();
     if is_last && !response.body().is_tunnel() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     session.note_status(response.status().as_u16());
+    session.responses.set(session.responses.get() + 1);
     session.phase.set(Phase::Body);
     session.flow.watch.arm(session.rules.spans.idle);
     Ok(response)
@@ -170,19 +174,30 @@ async fn try_send(
     request: Request<Upload>,
 ) -> Result<Response<Incoming>, Unsent> {
     let address = lease.address;
-    session.flow.watch.arm(session.rules.spans.answer);
+    let flow = &session.flow;
+    let spans = session.rules.spans;
+    if request.body().is_end_stream() {
+        flow.upload.set(Progress::Whole);
+        flow.watch.arm(spans.answer);
+    } else {
+        flow.upload.set(Progress::Moving);
+        flow.watch.arm(spans.idle);
+    }
+    flow.behind_upload.set(spans.answer);
     let sent = session
         .flow
         .watch
         .guard(lease.sender.try_send_request(request))
         .await;
     session.flow.watch.disarm();
+    flow.behind_upload.set(spans.idle);
     let Some(sent) = sent else {
-        let after = session.rules.plan.timeouts.answer;
-        return Err(Unsent::Failed(Fault::HeadTimedOut { address, after }));
+        return Err(Unsent::Failed(timed_out(session, address)));
     };
+    let is_broken = flow.upload.get() == Progress::Broken;
     sent.map_err(|mut error| match error.take_message() {
         Some(request) => Unsent::Whole(Box::new(request)),
+        None if is_broken => Unsent::Failed(session.upload_fault()),
         None => {
             let error = error.into_error();
             let fault = broken(address, &error);
@@ -193,6 +208,24 @@ async fn try_send(
             }
         }
     })
+}
+
+/// Who was waited for: the client if its body stood still, else the origin.
+fn timed_out(session: &Session, address: SocketAddr) -> Fault {
+    let timeouts = &session.rules.plan.timeouts;
+    match session.flow.upload.get() {
+        Progress::Waiting => Fault::Idle {
+            after: timeouts.idle,
+        },
+        Progress::Moving => Fault::HeadTimedOut {
+            address,
+            after: timeouts.idle,
+        },
+        Progress::Whole | Progress::Broken => Fault::HeadTimedOut {
+            address,
+            after: timeouts.answer,
+        },
+    }
 }
 
 fn reply(
@@ -316,7 +349,7 @@ fn is_io(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-fn broken(address: std::net::SocketAddr, error: &hyper::Error) -> Fault {
+fn broken(address: SocketAddr, error: &hyper::Error) -> Fault {
     let reason = match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}").into(),
         None => error.to_string().into(),

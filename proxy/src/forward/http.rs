@@ -139,24 +139,41 @@ async fn serve_requests(stream: &mut TcpStream, first: Vec<u8>, session: &Rc<Ses
     }
 }
 
-/// Tells which rule the client broke, if the answer comes in the right place: behind the responses
-/// to all requests before.
+/// Tells which rule the client broke, if there is a place for the answer: behind the responses to
+/// all requests before, and only if the request that broke it has none.
 async fn refuse(stream: &mut TcpStream, violation: Violation, session: &Session) {
     let fault = Fault::from(violation);
-    session.begin(|| What::Unread);
-    session.note_fault(&fault);
-    if session.screen.borrow().heads() != session.answered.get() {
+    let (heads, is_in_body) = {
+        let screen = session.screen.borrow();
+        (screen.heads(), screen.broke_in_body())
+    };
+    if is_in_body && session.responses.get() >= heads {
+        // That request has its response, or a part of one.
+        session.note_fault(&fault);
         session.finish();
         return;
     }
-    session.note_status(fault.status());
+    if !is_in_body || !session.has_begun() {
+        session.note_cut();
+        session.finish();
+        session.begin(|| What::Unread);
+    }
+    session.note_fault(&fault);
+    if session.answered.get() + u64::from(is_in_body) == heads {
+        reject(stream, &fault, session).await;
+    }
     session.finish();
+}
+
+/// Writes an answer that the engine has no part in.
+async fn reject(stream: &mut TcpStream, fault: &Fault, session: &Session) {
+    session.note_status(fault.status());
     session.flow.watch.arm(session.rules.spans.linger);
     // A client that does not take its answer goes without.
     let _ = session
         .flow
         .watch
-        .guard(stream.write_all(&answer::raw(&fault)))
+        .guard(stream.write_all(&answer::raw(fault)))
         .await;
 }
 

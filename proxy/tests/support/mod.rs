@@ -10,13 +10,14 @@
 #![allow(clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use risefall::{Policy, Registry};
 use risefall_proxy::plan::Draft;
 use risefall_proxy::runtime::{self, Running, Stopped};
+use risefall_proxy::telemetry::access::{AccessLog, Flush, Format};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -31,6 +32,23 @@ pub struct Proxy {
     pub address: SocketAddr,
     pub registry: Registry,
     running: Option<Running>,
+    log: Log,
+    _flush: Flush,
+}
+
+/// The access lines, as they were written.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Proxy {
@@ -49,11 +67,15 @@ impl Proxy {
         change(&mut draft);
         let registry = Registry::new(policy);
         let plan = draft.resolve().unwrap();
-        let running = runtime::start(plan, Arc::new(registry.clone()), None).unwrap();
+        let log = Log::default();
+        let (access, flush) = AccessLog::start(log.clone(), Format::Text);
+        let running = runtime::start(plan, Arc::new(registry.clone()), Some(access)).unwrap();
         Self {
             address: running.forward_addresses()[0],
             registry,
             running: Some(running),
+            log,
+            _flush: flush,
         }
     }
 
@@ -77,6 +99,18 @@ impl Proxy {
             "GET http://{origin}{path} HTTP/1.1\r\nHost: {origin}\r\n\r\n"
         ))
         .await
+    }
+
+    /// Waits for `count` access lines and gives what each says behind the client's address, the
+    /// time it took left out.
+    pub async fn lines(&self, count: usize) -> Vec<String> {
+        let text = || String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
+        until(|| text().lines().count() >= count).await;
+        let told = |line: &str| {
+            let words = line.split(' ').skip(2).filter(|word| !word.ends_with("ms"));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        text().lines().map(told).collect()
     }
 
     /// Waits until a place for a connection is free, which is soon and not at some deadline.
