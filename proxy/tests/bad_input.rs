@@ -299,3 +299,49 @@ async fn a_body_that_stands_still_or_breaks_off_is_the_clients_fault() {
         assert!(!line.contains("http_response"), "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_target_that_is_no_uri_is_refused_in_our_words_with_a_line() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::start();
+    let targets = [
+        "CONNECT [::1:80",
+        "CONNECT a:b:c",
+        "GET http://a^b/",
+        "GET http://",
+        "GET http://[::1/",
+    ];
+    for target in targets {
+        let mut client = proxy.connect().await;
+        let first = origin.address;
+        client
+            .send(format!("GET http://{first}/ HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        assert_eq!(client.response().await.status(), 200);
+        client
+            .send(format!("{target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        let response = client.response().await;
+        assert_eq!(response.status(), 400, "{target}");
+        let status = response.field("proxy-status");
+        assert!(status.contains("error=http_request_error"), "{status}");
+        assert_eq!(client.rest().await, b"", "{target}");
+    }
+    let lines = proxy.lines(2 * targets.len()).await;
+    let refused = lines.iter().filter(|line| line.contains(" 400 "));
+    assert_eq!(refused.count(), targets.len(), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_turned_away_leaves_a_line() {
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    let mut first = proxy.connect().await;
+    first.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    first.response().await;
+    let mut second = proxy.connect().await;
+    second.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(second.response().await.status(), 503);
+    drop(second);
+    let lines = proxy.lines(2).await;
+    assert_eq!(lines[1], "http - - 503 0 0 - - connection_limit_reached");
+}

@@ -42,6 +42,7 @@ pub(super) async fn serve(
     session: &Rc<Session>,
 ) -> Option<Tunnel> {
     let served = serve_requests(&mut stream, first, session).await;
+    let mut is_too_large = false;
     match served.ended {
         Ended::Done => {
             if let Some(dialled) = session.tunnel.take() {
@@ -54,6 +55,7 @@ pub(super) async fn serve(
         }
         Ended::Failed(error) => {
             tracing::debug!(client = %session.client, %error, "connection ended");
+            is_too_large = error.is_parse_too_large();
             session.has_unread.set(true);
         }
         Ended::Due => note_deadline(session),
@@ -62,6 +64,8 @@ pub(super) async fn serve(
     if let Some(violation) = served.violation {
         session.has_unread.set(true);
         refuse(&mut stream, violation, session).await;
+    } else if served.is_unparsed {
+        refuse_unparsed(&mut stream, is_too_large, session).await;
     }
     if session.has_unread.get() && !served.is_at_end {
         linger(&mut stream, session).await;
@@ -75,6 +79,7 @@ struct Served {
     /// Bytes that the engine has not used.
     unread: Vec<u8>,
     violation: Option<Violation>,
+    is_unparsed: bool,
     is_at_end: bool,
 }
 
@@ -135,6 +140,7 @@ async fn serve_requests(stream: &mut TcpStream, first: Vec<u8>, session: &Rc<Ses
         ended,
         unread: [&parts.read_buf[..], &io.passed, &io.held].concat(),
         violation: io.violation,
+        is_unparsed: io.is_unparsed,
         is_at_end: io.is_at_end,
     }
 }
@@ -162,6 +168,19 @@ async fn refuse(stream: &mut TcpStream, violation: Violation, session: &Session)
     if session.answered.get() + u64::from(is_in_body) == heads {
         reject(stream, &fault, session).await;
     }
+    session.finish();
+}
+
+/// Answers a head that the screen let pass and the engine could not read: its target, mostly.
+async fn refuse_unparsed(stream: &mut TcpStream, is_too_large: bool, session: &Session) {
+    let fault = if is_too_large {
+        Fault::from(Violation::FieldsTooLong)
+    } else {
+        Fault::BadRequest("the request's target is not a URI or an authority".into())
+    };
+    session.begin(|| What::Unread);
+    session.note_fault(&fault);
+    reject(stream, &fault, session).await;
     session.finish();
 }
 
@@ -220,6 +239,8 @@ struct ClientIo<'a> {
     held: Vec<u8>,
     /// What the screen found; nothing is read any more.
     violation: Option<Violation>,
+    /// Whether the engine refused a head by itself; what it said to that was not written.
+    is_unparsed: bool,
     is_at_end: bool,
     session: Rc<Session>,
 }
@@ -237,6 +258,7 @@ impl<'a> ClientIo<'a> {
             passed: Vec::new(),
             held: first,
             violation: None,
+            is_unparsed: false,
             is_at_end: false,
             session,
         }
@@ -259,6 +281,14 @@ impl<'a> ClientIo<'a> {
             self.violation = Some(violation);
             io::Error::other(violation)
         })
+    }
+
+    /// Whether what is to be written is the engine's own answer, to a head that it could not read.
+    /// It says less than ours, so ours is written in its place. All before it has been flushed.
+    fn is_engines_own(&mut self) -> bool {
+        let is_own = matches!(self.session.phase.get(), Phase::Waiting | Phase::Head);
+        self.is_unparsed |= is_own;
+        is_own
     }
 
     fn poll_send(
@@ -330,18 +360,24 @@ impl AsyncRead for ClientIo<'_> {
 
 impl AsyncWrite for ClientIo<'_> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_engines_own() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         self.poll_send(cx, |write| write.try_write(bytes))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.is_engines_own() {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         self.poll_send(cx, |write| write.try_write_vectored(slices))
     }
 
@@ -356,7 +392,7 @@ impl AsyncWrite for ClientIo<'_> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.violation.is_some() {
+        if self.violation.is_some() || self.is_unparsed {
             // There is an answer to be written still.
             return Poll::Ready(Ok(()));
         }

@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::context::{Place, Rules, Session};
+use crate::forward::context::{Place, Rules, Session, What};
 use crate::net::dial::Dialled;
 use crate::net::relay::{self, Ended};
 use crate::net::scratch;
@@ -100,7 +100,11 @@ async fn greet(
             Sniffed::Socks5 => return socks::serve(stream, first, session, barred).await,
             Sniffed::Http => {
                 if let Some(fault) = barred {
+                    session.begin(|| What::Unread);
+                    session.note_fault(&fault);
+                    session.note_status(fault.status());
                     turn_away(&mut stream, &answer::raw(&fault), session).await;
+                    session.finish();
                     return None;
                 }
                 return http::serve(stream, first, session).await;
