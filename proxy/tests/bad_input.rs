@@ -345,3 +345,21 @@ async fn a_client_that_is_turned_away_leaves_a_line() {
     let lines = proxy.lines(2).await;
     assert_eq!(lines[1], "http - - 503 0 0 - - connection_limit_reached");
 }
+
+#[tokio::test]
+async fn a_head_that_begins_behind_a_request_has_the_time_of_a_head() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.timeouts.handshake = Duration::from_millis(100);
+    });
+    let mut client = proxy.connect().await;
+    let address = origin.address;
+    client
+        .send(format!(
+            "GET http://{address}/ HTTP/1.1\r\nHost: a\r\n\r\nGET http://"
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 200);
+    let closed = tokio::time::timeout(support::SOON, client.rest()).await;
+    assert_eq!(closed.unwrap(), b"");
+}

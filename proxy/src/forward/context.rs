@@ -355,8 +355,14 @@ impl Session {
         }
         self.finish();
         self.answered.set(self.answered.get() + 1);
-        self.phase.set(Phase::Waiting);
-        self.flow.watch.arm(self.rules.spans.keep_alive);
+        // The next head may have begun in the same read as the last request.
+        let (phase, span) = if self.screen.borrow().is_between_requests() {
+            (Phase::Waiting, self.rules.spans.keep_alive)
+        } else {
+            (Phase::Head, self.rules.spans.handshake)
+        };
+        self.phase.set(phase);
+        self.flow.watch.arm(span);
     }
 }
 
