@@ -637,3 +637,29 @@ async fn a_response_that_is_taken_slowly_is_not_cut_at_its_end() {
         taken.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_post_is_not_sent_to_a_server_that_has_closed() {
+    let (closed, mut is_closed) = tokio::sync::mpsc::unbounded_channel();
+    let origin = Origin::start(move |mut client| {
+        let closed = closed.clone();
+        async move {
+            client.head().await;
+            client
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+            drop(client);
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    let address = origin.address;
+    let post = format!("POST http://{address}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    for _ in 0..200 {
+        client.send(&post).await;
+        assert_eq!(client.response().await.status(), 200);
+        within(is_closed.recv()).await.unwrap();
+    }
+}

@@ -114,13 +114,32 @@ async fn forward(
     reply(session, response, lease)
 }
 
+/// A connection that is open already, for `request`.
+async fn take_open(
+    session: &Session,
+    authority: &str,
+    request: &Request<Upload>,
+) -> Option<Lease<Upload>> {
+    let pool = &session.context.pool;
+    let mut lease = pool.take(authority)?;
+    if !is_harmless(request) {
+        // It cannot be sent again, so a server that has closed should be known of first: the event
+        // loop goes round once, and the connection's task sees what has come.
+        tokio::task::yield_now().await;
+        while !lease.sender.is_ready() {
+            lease = pool.take(authority)?;
+        }
+    }
+    Some(lease)
+}
+
 /// Sends over a connection that is open already, or else over a new one.
 async fn send(
     session: &Rc<Session>,
     authority: &str,
     mut request: Request<Upload>,
 ) -> Result<(Response<Incoming>, Lease<Upload>), Fault> {
-    if let Some(mut lease) = session.context.pool.take(authority) {
+    if let Some(mut lease) = take_open(session, authority, &request).await {
         session.note_address(lease.address, "pooled");
         let spare = SpareHead::of(&request);
         request = match try_send(session, &mut lease, request).await {
@@ -314,7 +333,12 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-/// What it takes to ask again without harm: an idempotent method (RFC 9110 §9.2.2), no body.
+/// Whether a request may be sent twice: an idempotent method (RFC 9110 §9.2.2), no body.
+fn is_harmless(request: &Request<Upload>) -> bool {
+    request.method().is_idempotent() && request.body().is_end_stream()
+}
+
+/// What it takes to ask again, if that is harmless.
 struct SpareHead {
     method: Method,
     uri: Uri,
@@ -323,8 +347,7 @@ struct SpareHead {
 
 impl SpareHead {
     fn of(request: &Request<Upload>) -> Option<Self> {
-        let is_harmless = request.method().is_idempotent() && request.body().is_end_stream();
-        is_harmless.then(|| Self {
+        is_harmless(request).then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
