@@ -293,3 +293,41 @@ async fn a_client_that_is_reset_during_the_dial_is_not_waited_for() {
         proxy.has_room().await;
     }
 }
+
+#[tokio::test]
+async fn a_tunnel_is_over_when_the_side_that_ended_is_reset() {
+    let origin = Origin::start(|mut client| async move {
+        client.rest().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    let mut client = open(&proxy, origin.address).await;
+    client.end().await;
+    client.reset();
+    proxy.has_room().await;
+}
+
+#[tokio::test]
+async fn what_a_target_said_before_it_broke_still_arrives() {
+    const MUCH: usize = 20_000;
+    // Answers in the middle of what it is sent, and closes with the rest unread: a reset.
+    let origin = Origin::start(|mut client| async move {
+        client.take(1).await;
+        client.send(vec![7; MUCH]).await;
+    })
+    .await;
+    let proxy = Proxy::start();
+    for _ in 0..20 {
+        let mut client = open(&proxy, origin.address).await;
+        let (mut read, mut write) = client.stream.split();
+        let mut taken = Vec::new();
+        let sending = async {
+            use tokio::io::AsyncWriteExt as _;
+            while write.write_all(&[1; 10_000]).await.is_ok() {}
+        };
+        let receiving = tokio::io::AsyncReadExt::read_to_end(&mut read, &mut taken);
+        let _ = support::within(async { tokio::join!(sending, receiving) }).await;
+        assert_eq!(taken.len(), MUCH);
+    }
+}

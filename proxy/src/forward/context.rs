@@ -62,6 +62,8 @@ pub struct Spans {
     pub(super) keep_alive: Span,
     pub(super) answer: Span,
     pub(super) idle: Span,
+    /// How long a tunnel of which one side has ended may stand still.
+    pub(super) one_way: Span,
     /// How long a connection without a request is still listened to when draining.
     pub(super) grace: Span,
     /// How long a peer's last bytes are waited for after an error was answered.
@@ -191,6 +193,7 @@ impl Rules {
             keep_alive: ticks.span(timeouts.keep_alive),
             answer: ticks.span(timeouts.answer),
             idle: ticks.span(timeouts.idle),
+            one_way: ticks.span(timeouts.idle.min(ONE_WAY)),
             grace: ticks.span(timeouts.handshake.min(GRACE)),
             linger: ticks.span(timeouts.handshake.min(LINGER)),
         };
@@ -373,5 +376,8 @@ impl Drop for Session {
     }
 }
 
+/// Shorter than the idle timeout, because a side that has ended is gone more often than it waits:
+/// a closed socket and one that only has no more to say look the same.
+pub(super) const ONE_WAY: std::time::Duration = std::time::Duration::from_secs(60);
 const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);

@@ -18,9 +18,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::context::{Place, Rules, Session, What};
+use crate::forward::context::{ONE_WAY, Place, Rules, Session, What};
 use crate::net::dial::Dialled;
-use crate::net::relay::{self, Ended};
+use crate::net::relay::{self, Ended, Patience};
 use crate::net::scratch;
 use crate::proto::sniff::{Sniffed, sniff};
 
@@ -61,20 +61,33 @@ impl Tunnel {
         let mut target = dialled.stream;
         session.flow.moved.up.set(0);
         session.flow.moved.down.set(0);
-        let idle = session.rules.spans.idle;
+        let timeouts = &session.rules.plan.timeouts;
+        let spans = session.rules.spans;
+        let patience = Patience {
+            idle: spans.idle,
+            one_way: spans.one_way,
+            broken: spans.linger,
+        };
         let ended = relay::relay(
             &mut client,
             &mut target,
             early,
             &session.flow.moved,
             &session.flow.watch,
-            idle,
+            patience,
         );
-        match ended.await {
+        let ended = ended.await;
+        let is_broken = matches!(ended, Ended::Broken(_));
+        match ended {
             Ended::Closed => {}
             Ended::Idle => {
                 session.note_fault(&Fault::Idle {
-                    after: session.rules.plan.timeouts.idle,
+                    after: timeouts.idle,
+                });
+            }
+            Ended::OneWay => {
+                session.note_fault(&Fault::Idle {
+                    after: timeouts.idle.min(ONE_WAY),
                 });
             }
             Ended::Broken(error) => {
@@ -83,6 +96,11 @@ impl Tunnel {
             }
         }
         session.finish();
+        drop(target);
+        if is_broken {
+            // The client may still read what the target said last.
+            http::linger(&mut client, session).await;
+        }
     }
 }
 
