@@ -199,3 +199,167 @@ async fn a_client_that_is_too_slow_is_closed_at_its_deadline() {
     client.response().await;
     assert_eq!(client.rest().await, b"", "an idle connection is closed");
 }
+
+fn chunked(address: std::net::SocketAddr) -> String {
+    format!("POST http://{address}/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_bad_chunk_behind_a_response_is_not_answered_a_second_time() {
+    // Answers before the body.
+    let origin = Origin::start(|mut client| async move {
+        client.head().await;
+        client
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await;
+        client.rest().await;
+    })
+    .await;
+    let unfinished = Origin::start(|mut client| async move {
+        client.head().await;
+        client
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+            .await;
+        client.rest().await;
+    })
+    .await;
+    let proxy = Proxy::start();
+    for origin in [origin, unfinished] {
+        let mut client = proxy.connect().await;
+        client.send(chunked(origin.address) + "2\r\nab\r\n").await;
+        client.head().await;
+        assert_eq!(client.take(2).await, b"ok");
+        // The proxy may have closed already.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut client.stream, b"nonsense\r\n").await;
+        assert_eq!(client.rest().await, b"");
+    }
+    for line in proxy.lines(2).await {
+        assert!(!line.contains("http_response"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_chunk_of_a_request_without_an_answer_is_a_bad_request() {
+    let (heard, mut is_heard) = tokio::sync::mpsc::unbounded_channel();
+    let origin = Origin::start(move |mut client| {
+        let heard = heard.clone();
+        async move {
+            client.head().await;
+            heard.send(()).unwrap();
+            client.rest().await;
+        }
+    })
+    .await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client.send(chunked(origin.address) + "2\r\nab\r\n").await;
+    support::within(is_heard.recv()).await.unwrap();
+    client.send("nonsense\r\n").await;
+    let response = client.response().await;
+    assert_eq!(response.status(), 400);
+    assert!(
+        response.text().contains("chunk size"),
+        "{}",
+        response.text()
+    );
+    assert_eq!(client.rest().await, b"");
+    let lines = proxy.lines(1).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("http POST http://"), "{lines:?}");
+    assert!(lines[0].ends_with(" http_request_error"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_stands_still_or_breaks_off_is_the_clients_fault() {
+    let origin = Origin::start(|mut client| async move {
+        client.rest().await;
+    })
+    .await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.timeouts.answer = Duration::from_millis(50);
+        draft.timeouts.idle = Duration::from_millis(200);
+    });
+    let start = std::time::Instant::now();
+    let mut client = proxy.connect().await;
+    client.send(chunked(origin.address) + "2\r\na").await;
+    let response = client.response().await;
+    assert!(start.elapsed() >= Duration::from_millis(200), "it had time");
+    let status = response.field("proxy-status");
+    assert!(status.contains("connection_read_timeout"), "{status}");
+
+    let mut client = proxy.connect().await;
+    client.send(chunked(origin.address) + "2\r\na").await;
+    client.end().await;
+    assert_eq!(client.response().await.status(), 400);
+
+    let mut client = proxy.connect().await;
+    client.send(chunked(origin.address) + "2\r\na").await;
+    client.reset();
+    for line in proxy.lines(3).await {
+        assert!(!line.contains("http_response"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_is_no_uri_is_refused_in_our_words_with_a_line() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::start();
+    let targets = [
+        "CONNECT [::1:80",
+        "CONNECT a:b:c",
+        "GET http://a^b/",
+        "GET http://",
+        "GET http://[::1/",
+    ];
+    for target in targets {
+        let mut client = proxy.connect().await;
+        let first = origin.address;
+        client
+            .send(format!("GET http://{first}/ HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        assert_eq!(client.response().await.status(), 200);
+        client
+            .send(format!("{target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        let response = client.response().await;
+        assert_eq!(response.status(), 400, "{target}");
+        let status = response.field("proxy-status");
+        assert!(status.contains("error=http_request_error"), "{status}");
+        assert_eq!(client.rest().await, b"", "{target}");
+    }
+    let lines = proxy.lines(2 * targets.len()).await;
+    let refused = lines.iter().filter(|line| line.contains(" 400 "));
+    assert_eq!(refused.count(), targets.len(), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_turned_away_leaves_a_line() {
+    let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    let mut first = proxy.connect().await;
+    first.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    first.response().await;
+    let mut second = proxy.connect().await;
+    second.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(second.response().await.status(), 503);
+    drop(second);
+    let lines = proxy.lines(2).await;
+    assert_eq!(lines[1], "http - - 503 0 0 - - connection_limit_reached");
+}
+
+#[tokio::test]
+async fn a_head_that_begins_behind_a_request_has_the_time_of_a_head() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.timeouts.handshake = Duration::from_millis(100);
+    });
+    let mut client = proxy.connect().await;
+    let address = origin.address;
+    client
+        .send(format!(
+            "GET http://{address}/ HTTP/1.1\r\nHost: a\r\n\r\nGET http://"
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 200);
+    let closed = tokio::time::timeout(support::SOON, client.rest()).await;
+    assert_eq!(closed.unwrap(), b"");
+}

@@ -8,17 +8,20 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::error::Fault;
-use crate::forward::context::Session;
+use crate::forward::context::{Flow, Progress, Session};
+use crate::net::ticks::Span;
 use crate::upstream::pool::Lease;
 
 /// A request's body, from the client to the origin.
 pub struct Upload {
     /// `None` for a request that is sent again, which has no body.
     body: Option<Incoming>,
-    session: Rc<Session>,
+    flow: Rc<Flow>,
+    /// How long the body may stand still.
+    idle: Span,
 }
 
-/// A response's body, to the client. The exchange ends when it is dropped.
+/// A response's body, to the client. It is in the engine's hands when this is dropped.
 pub(super) struct Reply {
     source: Source,
     /// `None` if the exchange goes on without the body: a tunnel.
@@ -38,14 +41,15 @@ impl Upload {
     pub(super) fn new(body: Incoming, session: &Rc<Session>) -> Self {
         Self {
             body: Some(body),
-            session: Rc::clone(session),
+            ..Self::empty(session)
         }
     }
 
     pub(super) fn empty(session: &Rc<Session>) -> Self {
         Self {
             body: None,
-            session: Rc::clone(session),
+            flow: Rc::clone(&session.flow),
+            idle: session.rules.spans.idle,
         }
     }
 }
@@ -93,16 +97,27 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let frame = match &mut self.body {
-            Some(body) => ready!(Pin::new(body).poll_frame(cx)),
-            None => None,
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
         };
-        let session = &self.session;
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+            self.flow.upload.set(Progress::Waiting);
+            return Poll::Pending;
+        };
+        let is_end = frame.is_none() || body.is_end_stream();
+        let flow = &self.flow;
         if let Some(Ok(frame)) = &frame {
             let len = frame.data_ref().map_or(0, Buf::remaining);
-            session.moved.up.set(session.moved.up.get() + len as u64);
+            flow.moved.up.set(flow.moved.up.get() + len as u64);
+        }
+        if matches!(frame, Some(Err(_))) {
+            flow.upload.set(Progress::Broken);
+        } else if is_end && flow.upload.replace(Progress::Whole) != Progress::Whole {
             // The origin's time to answer counts from the last byte it was given.
-            session.watch.arm(session.rules.spans.answer);
+            flow.watch.arm(flow.behind_upload.get());
+        } else if !is_end {
+            flow.upload.set(Progress::Moving);
+            flow.watch.arm(self.idle);
         }
         Poll::Ready(frame)
     }
@@ -143,10 +158,11 @@ impl Body for Reply {
                 Some(Ok(frame)) => {
                     let len = frame.data_ref().map_or(0, Buf::remaining);
                     session
+                        .flow
                         .moved
                         .down
-                        .set(session.moved.down.get() + len as u64);
-                    session.watch.arm(session.rules.spans.idle);
+                        .set(session.flow.moved.down.get() + len as u64);
+                    session.flow.watch.arm(session.rules.spans.idle);
                 }
                 Some(Err(error)) => this.note_broken(error),
                 None => {}
@@ -181,6 +197,10 @@ impl Reply {
             },
         ) = (&self.session, &self.source)
         {
+            if session.flow.upload.get() == Progress::Broken {
+                session.note_fault(&session.upload_fault());
+                return;
+            }
             let reason = error.to_string().into();
             session.note_fault(&Fault::Broken {
                 address: lease.address,
@@ -203,7 +223,7 @@ impl Drop for Reply {
             }
         }
         if let Some(session) = self.session.take() {
-            session.finish_exchange();
+            session.end_response();
         }
     }
 }

@@ -62,6 +62,8 @@ pub struct Spans {
     pub(super) keep_alive: Span,
     pub(super) answer: Span,
     pub(super) idle: Span,
+    /// How long a tunnel of which one side has ended may stand still.
+    pub(super) one_way: Span,
     /// How long a connection without a request is still listened to when draining.
     pub(super) grace: Span,
     /// How long a peer's last bytes are waited for after an error was answered.
@@ -73,20 +75,46 @@ pub(super) struct Session {
     pub(super) context: Rc<Context>,
     pub(super) rules: Rc<Rules>,
     pub(super) client: SocketAddr,
-    pub(super) watch: Watch,
+    pub(super) flow: Rc<Flow>,
     pub(super) phase: Cell<Phase>,
-    /// Bytes of the exchange or tunnel that goes on now.
-    pub(super) moved: Moved,
     /// A dialled stream on its way from the CONNECT request to the tunnel.
     pub(super) tunnel: Cell<Option<Dialled>>,
     /// Sees every byte of an HTTP client before the engine does.
     pub(super) screen: RefCell<Screen>,
+    /// Responses that the engine was given.
+    pub(super) responses: Cell<u64>,
     /// Exchanges that are over.
     pub(super) answered: Cell<u64>,
     /// Whether bytes of the client may still be on their way that nobody will read.
     pub(super) has_unread: Cell<bool>,
     record: RefCell<Option<Record>>,
     _place: Place,
+}
+
+/// What a body on its way to an origin has to do with its session.
+///
+/// Apart from the session because the origin's connection holds it as well, in a task of its own:
+/// that one must not keep the client's place.
+pub(super) struct Flow {
+    pub(super) watch: Watch,
+    /// Bytes of the exchange or tunnel that goes on now.
+    pub(super) moved: Moved,
+    pub(super) upload: Cell<Progress>,
+    /// What is waited for, and how long, when the body is whole: the answer, or more of it.
+    pub(super) behind_upload: Cell<Span>,
+}
+
+/// How far a request's body is on its way to the origin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Progress {
+    /// The origin has to take what there is.
+    Moving,
+    /// The client has to send more.
+    Waiting,
+    /// The origin has been given all there is.
+    Whole,
+    /// The client broke it off, or broke a rule in it.
+    Broken,
 }
 
 /// What the connection waits for, and so what its deadline means.
@@ -98,8 +126,10 @@ pub(super) enum Phase {
     Head,
     /// The service, which keeps its own deadline.
     Busy,
-    /// The response's body.
+    /// The response's body, or the client that is to take it.
     Body,
+    /// The client, to take the end of the response.
+    Flush,
 }
 
 /// What the access log will say.
@@ -163,6 +193,7 @@ impl Rules {
             keep_alive: ticks.span(timeouts.keep_alive),
             answer: ticks.span(timeouts.answer),
             idle: ticks.span(timeouts.idle),
+            one_way: ticks.span(timeouts.idle.min(ONE_WAY)),
             grace: ticks.span(timeouts.handshake.min(GRACE)),
             linger: ticks.span(timeouts.handshake.min(LINGER)),
         };
@@ -179,15 +210,21 @@ impl Session {
         let context = Rc::clone(&place.0);
         let watch = context.ticks.watch();
         watch.arm(rules.spans.handshake);
+        let flow = Rc::new(Flow {
+            watch,
+            moved: Moved::default(),
+            upload: Cell::new(Progress::Whole),
+            behind_upload: Cell::new(rules.spans.answer),
+        });
         Self {
             context,
             rules,
             client,
-            watch,
+            flow,
             phase: Cell::new(Phase::Head),
-            moved: Moved::default(),
             tunnel: Cell::new(None),
             screen: RefCell::new(Screen::new(Limits::default())),
+            responses: Cell::new(0),
             answered: Cell::new(0),
             has_unread: Cell::new(false),
             record: RefCell::new(None),
@@ -201,8 +238,9 @@ impl Session {
 
     /// Begins an exchange or a tunnel; the access line tells its end.
     pub(super) fn begin(&self, what: impl FnOnce() -> What) {
-        self.moved.up.set(0);
-        self.moved.down.set(0);
+        self.flow.moved.up.set(0);
+        self.flow.moved.down.set(0);
+        self.flow.upload.set(Progress::Whole);
         if self.context.access.is_some() {
             *self.record.borrow_mut() = Some(Record {
                 started: Instant::now(),
@@ -213,6 +251,11 @@ impl Session {
                 fault: None,
             });
         }
+    }
+
+    /// Whether there is an exchange or a tunnel that the access log waits for.
+    pub(super) fn has_begun(&self) -> bool {
+        self.record.borrow().is_some()
     }
 
     /// Notes where the exchange goes and what the registry said to that.
@@ -258,6 +301,14 @@ impl Session {
         }
     }
 
+    /// Why the client's body did not come to its end.
+    pub(super) fn upload_fault(&self) -> Fault {
+        match self.screen.borrow().violation() {
+            Some(violation) => Fault::from(violation),
+            None => Fault::BadRequest("the request's body broke off before its end".into()),
+        }
+    }
+
     /// Ends the exchange or tunnel with its access line.
     pub(super) fn finish(&self) {
         let Some(record) = self.record.borrow_mut().take() else {
@@ -278,8 +329,8 @@ impl Session {
             method,
             target: &target,
             status: record.status,
-            bytes_in: self.moved.up.get(),
-            bytes_out: self.moved.down.get(),
+            bytes_in: self.flow.moved.up.get(),
+            bytes_out: self.flow.moved.down.get(),
             took: record.started.elapsed(),
             address: record.address,
             health: record.health,
@@ -287,12 +338,34 @@ impl Session {
         });
     }
 
-    /// After an exchange: the connection waits for the next request.
-    pub(super) fn finish_exchange(&self) {
+    /// The response is whole in the engine's hands; the exchange ends when the socket has it.
+    pub(super) fn end_response(&self) {
+        self.phase.set(Phase::Flush);
+    }
+
+    /// The socket has taken bytes of the client's.
+    pub(super) fn note_written(&self) {
+        if matches!(self.phase.get(), Phase::Body | Phase::Flush) {
+            self.flow.watch.arm(self.rules.spans.idle);
+        }
+    }
+
+    /// The socket has taken all there was: if that ended a response, the exchange is over and the
+    /// connection waits for the next request.
+    pub(super) fn note_flushed(&self) {
+        if self.phase.get() != Phase::Flush {
+            return;
+        }
         self.finish();
         self.answered.set(self.answered.get() + 1);
-        self.phase.set(Phase::Waiting);
-        self.watch.arm(self.rules.spans.keep_alive);
+        // The next head may have begun in the same read as the last request.
+        let (phase, span) = if self.screen.borrow().is_between_requests() {
+            (Phase::Waiting, self.rules.spans.keep_alive)
+        } else {
+            (Phase::Head, self.rules.spans.handshake)
+        };
+        self.phase.set(phase);
+        self.flow.watch.arm(span);
     }
 }
 
@@ -303,5 +376,8 @@ impl Drop for Session {
     }
 }
 
+/// Shorter than the idle timeout, because a side that has ended is gone more often than it waits:
+/// a closed socket and one that only has no more to say look the same.
+pub(super) const ONE_WAY: std::time::Duration = std::time::Duration::from_secs(60);
 const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);

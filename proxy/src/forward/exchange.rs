@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
@@ -12,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::error::Fault;
 use crate::forward::body::{Reply, Upload};
-use crate::forward::context::{Phase, Session, What};
+use crate::forward::context::{Phase, Progress, Session, What};
 use crate::forward::{answer, headers};
 use crate::net::dial::Dialled;
 use crate::proto::Target;
@@ -23,9 +24,12 @@ pub(super) async fn serve(
     session: Rc<Session>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
+    // The engine may be here before the socket has the end of the last response.
+    session.note_flushed();
     session.phase.set(Phase::Busy);
-    session.watch.disarm();
+    session.flow.watch.disarm();
     session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
+    let is_connect = request.method() == Method::CONNECT;
     let has_body = !request.body().is_end_stream();
     let answered = match request.method() {
         &Method::CONNECT => connect(&session, &request).await,
@@ -39,17 +43,24 @@ pub(super) async fn serve(
     };
     let mut response = answered.unwrap_or_else(|fault| {
         session.note_fault(&fault);
-        session.has_unread.set(has_body);
+        session.has_unread.set(has_body || is_connect);
         answer::fault(&fault, &session)
     });
-    if session.is_draining() && !response.body().is_tunnel() {
+    // Bytes for a tunnel that never was may be on their way still, and whoever chose them (a page
+    // in a browser, say) must not get them read as a request of the client. Nothing tells them
+    // from a next request, so there is none.
+    // Behind a body that broke off there is none either.
+    let is_broken = session.flow.upload.get() == Progress::Broken;
+    let is_last = is_connect || is_broken || session.is_draining();
+    if is_last && !response.body().is_tunnel() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     session.note_status(response.status().as_u16());
+    session.responses.set(session.responses.get() + 1);
     session.phase.set(Phase::Body);
-    session.watch.arm(session.rules.spans.idle);
+    session.flow.watch.arm(session.rules.spans.idle);
     Ok(response)
 }
 
@@ -59,19 +70,12 @@ async fn connect(
     request: &Request<Incoming>,
 ) -> Result<Response<Reply>, Fault> {
     let dialled = dial_tunnel(session, request).await;
-    let mut screen = session.screen.borrow_mut();
-    match dialled {
-        Ok(dialled) => {
-            screen.tunnel();
-            session.note_address(dialled.address, "up");
-            session.tunnel.set(Some(dialled));
-            Ok(Response::new(Reply::tunnel()))
-        }
-        Err(fault) => {
-            screen.stay();
-            Err(fault)
-        }
-    }
+    // A fault leaves the screen undecided: nothing behind the CONNECT is ever let through.
+    let dialled = dialled?;
+    session.screen.borrow_mut().tunnel();
+    session.note_address(dialled.address, "up");
+    session.tunnel.set(Some(dialled));
+    Ok(Response::new(Reply::tunnel()))
 }
 
 async fn dial_tunnel(session: &Session, request: &Request<Incoming>) -> Result<Dialled, Fault> {
@@ -110,13 +114,32 @@ async fn forward(
     reply(session, response, lease)
 }
 
+/// A connection that is open already, for `request`.
+async fn take_open(
+    session: &Session,
+    authority: &str,
+    request: &Request<Upload>,
+) -> Option<Lease<Upload>> {
+    let pool = &session.context.pool;
+    let mut lease = pool.take(authority)?;
+    if !is_harmless(request) {
+        // It cannot be sent again, so a server that has closed should be known of first: the event
+        // loop goes round once, and the connection's task sees what has come.
+        tokio::task::yield_now().await;
+        while !lease.sender.is_ready() {
+            lease = pool.take(authority)?;
+        }
+    }
+    Some(lease)
+}
+
 /// Sends over a connection that is open already, or else over a new one.
 async fn send(
     session: &Rc<Session>,
     authority: &str,
     mut request: Request<Upload>,
 ) -> Result<(Response<Incoming>, Lease<Upload>), Fault> {
-    if let Some(mut lease) = session.context.pool.take(authority) {
+    if let Some(mut lease) = take_open(session, authority, &request).await {
         session.note_address(lease.address, "pooled");
         let spare = SpareHead::of(&request);
         request = match try_send(session, &mut lease, request).await {
@@ -170,18 +193,30 @@ async fn try_send(
     request: Request<Upload>,
 ) -> Result<Response<Incoming>, Unsent> {
     let address = lease.address;
-    session.watch.arm(session.rules.spans.answer);
+    let flow = &session.flow;
+    let spans = session.rules.spans;
+    if request.body().is_end_stream() {
+        flow.upload.set(Progress::Whole);
+        flow.watch.arm(spans.answer);
+    } else {
+        flow.upload.set(Progress::Moving);
+        flow.watch.arm(spans.idle);
+    }
+    flow.behind_upload.set(spans.answer);
     let sent = session
+        .flow
         .watch
         .guard(lease.sender.try_send_request(request))
         .await;
-    session.watch.disarm();
+    session.flow.watch.disarm();
+    flow.behind_upload.set(spans.idle);
     let Some(sent) = sent else {
-        let after = session.rules.plan.timeouts.answer;
-        return Err(Unsent::Failed(Fault::HeadTimedOut { address, after }));
+        return Err(Unsent::Failed(timed_out(session, address)));
     };
+    let is_broken = flow.upload.get() == Progress::Broken;
     sent.map_err(|mut error| match error.take_message() {
         Some(request) => Unsent::Whole(Box::new(request)),
+        None if is_broken => Unsent::Failed(session.upload_fault()),
         None => {
             let error = error.into_error();
             let fault = broken(address, &error);
@@ -192,6 +227,24 @@ async fn try_send(
             }
         }
     })
+}
+
+/// Who was waited for: the client if its body stood still, else the origin.
+fn timed_out(session: &Session, address: SocketAddr) -> Fault {
+    let timeouts = &session.rules.plan.timeouts;
+    match session.flow.upload.get() {
+        Progress::Waiting => Fault::Idle {
+            after: timeouts.idle,
+        },
+        Progress::Moving => Fault::HeadTimedOut {
+            address,
+            after: timeouts.idle,
+        },
+        Progress::Whole | Progress::Broken => Fault::HeadTimedOut {
+            address,
+            after: timeouts.answer,
+        },
+    }
 }
 
 fn reply(
@@ -280,7 +333,12 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-/// What it takes to ask again without harm: an idempotent method (RFC 9110 §9.2.2), no body.
+/// Whether a request may be sent twice: an idempotent method (RFC 9110 §9.2.2), no body.
+fn is_harmless(request: &Request<Upload>) -> bool {
+    request.method().is_idempotent() && request.body().is_end_stream()
+}
+
+/// What it takes to ask again, if that is harmless.
 struct SpareHead {
     method: Method,
     uri: Uri,
@@ -289,8 +347,7 @@ struct SpareHead {
 
 impl SpareHead {
     fn of(request: &Request<Upload>) -> Option<Self> {
-        let is_harmless = request.method().is_idempotent() && request.body().is_end_stream();
-        is_harmless.then(|| Self {
+        is_harmless(request).then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
@@ -315,7 +372,7 @@ fn is_io(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-fn broken(address: std::net::SocketAddr, error: &hyper::Error) -> Fault {
+fn broken(address: SocketAddr, error: &hyper::Error) -> Fault {
     let reason = match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}").into(),
         None => error.to_string().into(),

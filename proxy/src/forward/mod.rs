@@ -18,9 +18,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::context::{Place, Rules, Session};
+use crate::forward::context::{ONE_WAY, Place, Rules, Session, What};
 use crate::net::dial::Dialled;
-use crate::net::relay::{self, Ended};
+use crate::net::relay::{self, Ended, Patience};
 use crate::net::scratch;
 use crate::proto::sniff::{Sniffed, sniff};
 
@@ -59,22 +59,35 @@ impl Tunnel {
             dialled,
         } = self;
         let mut target = dialled.stream;
-        session.moved.up.set(0);
-        session.moved.down.set(0);
-        let idle = session.rules.spans.idle;
+        session.flow.moved.up.set(0);
+        session.flow.moved.down.set(0);
+        let timeouts = &session.rules.plan.timeouts;
+        let spans = session.rules.spans;
+        let patience = Patience {
+            idle: spans.idle,
+            one_way: spans.one_way,
+            broken: spans.linger,
+        };
         let ended = relay::relay(
             &mut client,
             &mut target,
             early,
-            &session.moved,
-            &session.watch,
-            idle,
+            &session.flow.moved,
+            &session.flow.watch,
+            patience,
         );
-        match ended.await {
+        let ended = ended.await;
+        let is_broken = matches!(ended, Ended::Broken(_));
+        match ended {
             Ended::Closed => {}
             Ended::Idle => {
                 session.note_fault(&Fault::Idle {
-                    after: session.rules.plan.timeouts.idle,
+                    after: timeouts.idle,
+                });
+            }
+            Ended::OneWay => {
+                session.note_fault(&Fault::Idle {
+                    after: timeouts.idle.min(ONE_WAY),
                 });
             }
             Ended::Broken(error) => {
@@ -83,6 +96,11 @@ impl Tunnel {
             }
         }
         session.finish();
+        drop(target);
+        if is_broken {
+            // The client may still read what the target said last.
+            http::linger(&mut client, session).await;
+        }
     }
 }
 
@@ -100,7 +118,11 @@ async fn greet(
             Sniffed::Socks5 => return socks::serve(stream, first, session, barred).await,
             Sniffed::Http => {
                 if let Some(fault) = barred {
+                    session.begin(|| What::Unread);
+                    session.note_fault(&fault);
+                    session.note_status(fault.status());
                     turn_away(&mut stream, &answer::raw(&fault), session).await;
+                    session.finish();
                     return None;
                 }
                 return http::serve(stream, first, session).await;
@@ -136,16 +158,16 @@ async fn read_more(
         }
         if session.is_draining() && !is_told {
             is_told = true;
-            session.watch.arm(session.rules.spans.grace);
+            session.flow.watch.arm(session.rules.spans.grace);
         }
-        session.watch.poll_due(cx).map(|()| false)
+        session.flow.watch.poll_due(cx).map(|()| false)
     })
     .await
 }
 
 /// Answers and closes.
 async fn turn_away(stream: &mut TcpStream, answer: &[u8], session: &Session) {
-    let written = session.watch.guard(stream.write_all(answer)).await;
+    let written = session.flow.watch.guard(stream.write_all(answer)).await;
     if written.is_some_and(|written| written.is_ok()) {
         http::linger(stream, session).await;
     }

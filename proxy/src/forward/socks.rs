@@ -3,7 +3,7 @@
 //! A request that cannot be served gets its reply before the connection is closed, so that the
 //! client knows why. A client that is barred learns it in the same way.
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
@@ -26,7 +26,7 @@ pub(super) async fn serve(
 ) -> Option<Tunnel> {
     let target = negotiate(&mut stream, &mut bytes, session).await?;
     session.begin(|| What::Socks5(target.clone()));
-    session.watch.disarm();
+    session.flow.watch.disarm();
     match connect(&mut stream, &target, session, barred).await {
         Ok(dialled) => Some(Tunnel {
             client: stream,
@@ -126,7 +126,7 @@ async fn connect(
     };
     session.note_address(dialled.address, "up");
     let bound = dialled.stream.local_addr().unwrap_or(NO_ADDRESS);
-    session.watch.arm(session.rules.spans.handshake);
+    session.flow.watch.arm(session.rules.spans.handshake);
     write(stream, &Reply::Succeeded.encode(bound), session)
         .await
         .ok_or(Fault::Cut("the client left before the reply"))?;
@@ -137,13 +137,14 @@ async fn connect(
 /// already may have ended its half on purpose, and is waited with.
 async fn has_left(stream: &TcpStream) {
     if let Ok(1..) = stream.peek(&mut [0]).await {
-        std::future::pending::<()>().await;
+        // Unless it is reset.
+        let _ = stream.ready(Interest::ERROR).await;
     }
 }
 
 async fn refuse(stream: &mut TcpStream, reply: Reply, session: &Session) {
     session.note_status(reply.code().into());
-    session.watch.arm(session.rules.spans.handshake);
+    session.flow.watch.arm(session.rules.spans.handshake);
     close_with(stream, &reply.encode(NO_ADDRESS), session).await;
 }
 
@@ -155,5 +156,10 @@ async fn close_with(stream: &mut TcpStream, answer: &[u8], session: &Session) {
 
 /// `None` if the client is gone or does not take it in time.
 async fn write(stream: &mut TcpStream, bytes: &[u8], session: &Session) -> Option<()> {
-    session.watch.guard(stream.write_all(bytes)).await?.ok()
+    session
+        .flow
+        .watch
+        .guard(stream.write_all(bytes))
+        .await?
+        .ok()
 }

@@ -70,6 +70,8 @@ pub struct Screen {
     /// The start of a line whose end is still to come, without what `limits` forbid.
     partial: Vec<u8>,
     heads: u64,
+    /// Whether the violation is in the body of the last head's request.
+    broke_in_body: bool,
 }
 
 impl Screen {
@@ -81,6 +83,7 @@ impl Screen {
             request: Request::default(),
             partial: Vec::new(),
             heads: 0,
+            broke_in_body: false,
         }
     }
 
@@ -99,6 +102,11 @@ impl Screen {
             match self.step(rest) {
                 Ok(behind) => rest = behind,
                 Err(violation) => {
+                    self.broke_in_body = match self.state {
+                        State::Broken(_) => self.broke_in_body,
+                        State::Start { .. } | State::Fields(_) => false,
+                        _ => true,
+                    };
                     self.state = State::Broken(violation);
                     self.partial = Vec::new();
                     return Err(violation);
@@ -145,10 +153,25 @@ impl Screen {
         matches!(self.state, State::Start { .. }) && self.partial.is_empty()
     }
 
+    /// What the connection was refused for, if it was.
+    pub fn violation(&self) -> Option<Violation> {
+        match self.state {
+            State::Broken(violation) => Some(violation),
+            _ => None,
+        }
+    }
+
+    /// Whether the violation is in the body of a request whose head has passed.
+    pub fn broke_in_body(&self) -> bool {
+        self.broke_in_body
+    }
+
     /// How many whole heads have passed.
     ///
-    /// When a violation comes, a caller that has answered this many requests can answer it with
-    /// [`Violation::status`]; one that has not would put that answer in the place of another.
+    /// When a violation comes in a head, a caller that has answered this many requests can answer
+    /// it with [`Violation::status`]; one that has not would put that answer in the place of
+    /// another. When it [comes in a body](Self::broke_in_body), the last of these requests is the
+    /// one at fault: the answer is for it, unless it has one.
     pub fn heads(&self) -> u64 {
         self.heads
     }

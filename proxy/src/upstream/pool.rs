@@ -7,7 +7,8 @@
 //!
 //! A [`Lease`] is one connection while a request has it. It comes back by [`Lease::give_back`],
 //! which keeps it only if the engine says that it is ready for another request; a lease that is
-//! dropped closes its connection.
+//! dropped closes its connection, and ends the task that drives it: that task has no deadline of
+//! its own, and one that writes to a server which has stopped reading would stay for ever.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use hyper::body::Body;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 
 use crate::net::ticks::{Span, Ticks};
 
@@ -36,8 +38,12 @@ pub struct Lease<B> {
     /// Whether it has served a request before: if so, its server may close it at any moment.
     pub is_reused: bool,
     key: Rc<str>,
+    driver: Driver,
     pool: Rc<Shared<B>>,
 }
+
+/// The task that drives a connection. Ends when this is dropped, and the socket with it.
+struct Driver(AbortHandle);
 
 struct Shared<B> {
     /// Emptied lists stay until the next `reap`, with their room: the next lease comes soon.
@@ -66,6 +72,7 @@ struct Idle<B> {
     /// The tick at which it came.
     since: u64,
     key: Rc<str>,
+    driver: Driver,
 }
 
 impl<B> Pool<B>
@@ -105,6 +112,7 @@ where
             sender,
             address,
             key,
+            driver,
             ..
         } = found?;
         Some(Lease {
@@ -112,6 +120,7 @@ where
             address,
             is_reused: true,
             key,
+            driver,
             pool: Rc::clone(&self.shared),
         })
     }
@@ -132,7 +141,7 @@ where
             .builder
             .handshake::<_, B>(TokioIo::new(stream))
             .await?;
-        tokio::task::spawn_local(async move {
+        let driver = tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%address, %error, "connection to an origin ended");
             }
@@ -142,6 +151,7 @@ where
             address,
             is_reused: false,
             key: authority.into(),
+            driver: Driver(driver.abort_handle()),
             pool: Rc::clone(&self.shared),
         })
     }
@@ -187,6 +197,12 @@ impl<B> Clone for Pool<B> {
     }
 }
 
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl<B> Lease<B> {
     /// Keeps the connection for another request, if it is fit for one and there is room.
     ///
@@ -196,6 +212,7 @@ impl<B> Lease<B> {
             sender,
             address,
             key,
+            driver,
             pool,
             ..
         } = self;
@@ -211,6 +228,7 @@ impl<B> Lease<B> {
                 address,
                 since,
                 key,
+                driver,
             });
             pool.count.set(pool.count.get() + 1);
         }

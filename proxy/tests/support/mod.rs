@@ -10,24 +10,45 @@
 #![allow(clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use risefall::{Policy, Registry};
 use risefall_proxy::plan::Draft;
 use risefall_proxy::runtime::{self, Running, Stopped};
+use risefall_proxy::telemetry::access::{AccessLog, Flush, Format};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Far below every deadline that a test did not set itself.
+pub const SOON: Duration = Duration::from_secs(2);
+
 /// A proxy on a port of its own.
 pub struct Proxy {
     pub address: SocketAddr,
     pub registry: Registry,
     running: Option<Running>,
+    log: Log,
+    _flush: Flush,
+}
+
+/// The access lines, as they were written.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Proxy {
@@ -46,11 +67,15 @@ impl Proxy {
         change(&mut draft);
         let registry = Registry::new(policy);
         let plan = draft.resolve().unwrap();
-        let running = runtime::start(plan, Arc::new(registry.clone()), None).unwrap();
+        let log = Log::default();
+        let (access, flush) = AccessLog::start(log.clone(), Format::Text);
+        let running = runtime::start(plan, Arc::new(registry.clone()), Some(access)).unwrap();
         Self {
             address: running.forward_addresses()[0],
             registry,
             running: Some(running),
+            log,
+            _flush: flush,
         }
     }
 
@@ -74,6 +99,29 @@ impl Proxy {
             "GET http://{origin}{path} HTTP/1.1\r\nHost: {origin}\r\n\r\n"
         ))
         .await
+    }
+
+    /// Waits for `count` access lines and gives what each says behind the client's address, the
+    /// time it took left out.
+    pub async fn lines(&self, count: usize) -> Vec<String> {
+        let text = || String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
+        until(|| text().lines().count() >= count).await;
+        let told = |line: &str| {
+            let words = line.split(' ').skip(2).filter(|word| !word.ends_with("ms"));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        text().lines().map(told).collect()
+    }
+
+    /// Waits until a place for a connection is free, which is soon and not at some deadline.
+    pub async fn has_room(&self) {
+        let asked = async {
+            let options = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
+            while self.ask(options).await.status() != 200 {}
+        };
+        tokio::time::timeout(SOON, asked)
+            .await
+            .expect("no place came free");
     }
 
     pub async fn shutdown(mut self, time: Duration) -> Stopped {
@@ -122,6 +170,11 @@ impl Client {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within(self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Cuts the connection with a reset.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
     }
 
     pub async fn end(&mut self) {
