@@ -498,3 +498,22 @@ fn the_first_control_byte_is_found_at_every_place_among_all_others() {
     }
     assert_eq!(first_control(b"a\r\n\r\n   "), Some(1));
 }
+
+#[test]
+fn a_refusal_tells_whether_it_came_in_a_body() {
+    for (bytes, in_body) in [
+        (&b"GET / HTTP/9.9\r\n"[..], false),
+        (b"POST / HTTP/1.1\r\nHost : a\r\n", false),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n", false),
+        (&chunked("nonsense\r\n"), true),
+        (&chunked("1\r\nabc"), true),
+        (&chunked("0\r\nHost: a\r\n\r\n"), true),
+        (&chunked("0\r\n\r\nnonsense\r\n"), false),
+    ] {
+        let mut screen = Screen::new(Limits::default());
+        let refused = screen.inspect(bytes);
+        assert_eq!(refused.err(), screen.violation());
+        assert!(refused.is_err(), "{bytes:?}");
+        assert_eq!(screen.broke_in_body(), in_body, "{bytes:?}");
+    }
+}
