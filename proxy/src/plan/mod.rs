@@ -4,12 +4,15 @@
 //! and refuses what must not run. A [`Plan`] can only come from there, so every rule about what is
 //! allowed stands here once, whoever asks: the command line, a file, a test.
 
+mod bounds;
 pub mod units;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use bounds::{Limits, Timeouts};
 
 /// What the operator said; what was not said keeps its default.
 #[derive(Clone, Debug)]
@@ -29,42 +32,6 @@ pub struct Draft {
     pub limits: Limits,
     /// Deadlines.
     pub timeouts: Timeouts,
-}
-
-/// Bounds on what is held at one time.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Client connections in the whole process. Default 10 000. An idle one costs two sockets at
-    /// most and a few KiB. Split over the workers, which share nothing: each may hold its part,
-    /// rounded up, and the kernel deals connections out without knowing who is full. So one worker
-    /// may turn clients away while another has room.
-    pub connections: usize,
-    /// Idle connections kept to one origin, per worker. Default 64.
-    pub idle_per_origin: usize,
-    /// Idle connections kept to all origins, per worker. Default 512.
-    pub idle_origins: usize,
-    /// Names being looked up at a time, per worker, each on a thread. Default 32.
-    pub lookups: usize,
-}
-
-/// Deadlines. Each is kept by a coarse clock, so it may come up to an eighth of the shortest (at
-/// most half a second) late.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From a connection's or a request's first byte to the end of its head. Default 10 s.
-    pub handshake: Duration,
-    /// How long a client connection may stay without a request. Default 60 s.
-    pub keep_alive: Duration,
-    /// How long a name lookup may take. Default 5 s.
-    pub resolve: Duration,
-    /// From the last byte of a request to the head of the origin's answer. Default 60 s.
-    pub answer: Duration,
-    /// How long a tunnel or a body may stand still. Default 10 min.
-    pub idle: Duration,
-    /// How long an unused connection to an origin is kept. Default 30 s.
-    pub pool_idle: Duration,
-    /// How long work in flight may go on after the signal to stop. Default 30 s.
-    pub drain: Duration,
 }
 
 /// A complete plan. Comes from [`Draft::resolve`] alone.
@@ -260,31 +227,6 @@ impl Default for Draft {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10_000,
-            idle_per_origin: 64,
-            idle_origins: 512,
-            lookups: 32,
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(60),
-            resolve: Duration::from_secs(5),
-            answer: Duration::from_secs(60),
-            idle: Duration::from_secs(600),
-            pool_idle: Duration::from_secs(30),
-            drain: Duration::from_secs(30),
-        }
-    }
-}
-
 impl Plan {
     /// Who may use the listeners.
     #[must_use]
@@ -365,22 +307,6 @@ impl Access {
                 ranges.iter().any(|range| range.contains(&ip))
             }
         }
-    }
-}
-
-impl Timeouts {
-    /// The shortest deadline that the coarse clock has to keep.
-    pub(crate) fn shortest(&self) -> Duration {
-        [
-            self.handshake,
-            self.keep_alive,
-            self.answer,
-            self.idle,
-            self.pool_idle,
-        ]
-        .into_iter()
-        .min()
-        .unwrap_or(self.handshake)
     }
 }
 
