@@ -7,7 +7,12 @@
 //! is down. Clients, proxy (one worker) and servers share this process and its cores. After the
 //! cases it prints what share of its worker's processor time the proxy spent in the registry.
 #![allow(missing_docs)] // criterion's macros
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // a bench fails by panicking
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)] // a bench fails by panicking
 
 #[path = "rivals/classic.rs"]
 mod classic;

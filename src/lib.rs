@@ -69,6 +69,6 @@ pub use snapshot::{LastFailure, State, Status};
 pub mod internals {}
 
 /// The README's code, so that it stays true.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 pub enum Readme {}
