@@ -5,11 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::address::Key;
-use crate::outcome::Cause;
+use crate::admit::{Admission, Attempt};
+use crate::journal::JournalEntry;
+use crate::outcome::{Cause, Outcome};
+use crate::policy::Policy;
 use crate::record::Record;
-use crate::shared::Shared;
+use crate::shared::{Case, Shared, Subject};
 use crate::snapshot::Status;
+use crate::state::Event;
 use crate::sync::Link;
+use crate::word::Phase;
 
 /// A handle to one address: asking it is one atomic load, without a hash or a walk.
 ///
@@ -18,24 +23,45 @@ use crate::sync::Link;
 /// the capacity; it costs by-address readers of its bucket a short walk.
 #[derive(Clone)]
 pub struct Endpoint {
-    key: Key,
+    subject: Subject,
     record: Link<Record>,
     shared: Arc<Shared>,
+    policy: Arc<Policy>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(key: Key, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(key: Key, shared: &Arc<Shared>, policy: &Arc<Policy>) -> Self {
+        let subject = shared.subject(key);
         Self {
-            key,
-            record: shared.pin(key),
+            subject,
+            record: shared.pin(subject),
             shared: Arc::clone(shared),
+            policy: Arc::clone(policy),
         }
     }
 
     /// The address, in its canonical form.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.key.address()
+        self.subject.key.address()
+    }
+
+    /// The policy by which this handle judges.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Another handle to the same record, judging by a policy of its own. As
+    /// [`Registry::with_policy`](crate::Registry::with_policy).
+    #[must_use]
+    pub fn with_policy(&self, policy: impl Into<Arc<Policy>>) -> Self {
+        let policy = policy.into();
+        self.shared.keep_for(&policy);
+        Self {
+            policy,
+            ..self.clone()
+        }
     }
 
     /// As [`Registry::is_fall_down`](crate::Registry::is_fall_down).
@@ -46,7 +72,44 @@ impl Endpoint {
     #[inline]
     #[must_use]
     pub fn is_fall_down(&self) -> bool {
-        self.shared.is_down(self.record.word())
+        let word = self.record.word();
+        !word.is_neutral() && self.shared.is_down(word, self.case())
+    }
+
+    /// As [`Registry::try_admit`](crate::Registry::try_admit).
+    ///
+    /// # Progress
+    ///
+    /// Wait-free while the address is healthy; lock-free otherwise.
+    #[inline]
+    pub fn try_admit(&self) -> Admission {
+        let word = self.record.word();
+        if word.is_neutral() {
+            return Admission::Pass;
+        }
+        let admitted = self.shared.admit(self.case(), &self.record, word);
+        Admission::of(admitted, &self.shared, &self.policy)
+    }
+
+    /// As [`Registry::attempt`](crate::Registry::attempt).
+    ///
+    /// # Progress
+    ///
+    /// Wait-free. Reads the clock.
+    pub fn attempt(&self) -> Attempt<'_> {
+        Attempt::new(&self.shared, self.case(), Some(&self.record))
+    }
+
+    /// As [`Registry::record`](crate::Registry::record).
+    ///
+    /// # Progress
+    ///
+    /// Lock-free.
+    pub fn record(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Success => self.add_rise_up(),
+            outcome => self.shared.record(self.case(), None, outcome),
+        }
     }
 
     /// As [`Registry::add_fall_down`](crate::Registry::add_fall_down).
@@ -64,14 +127,7 @@ impl Endpoint {
     ///
     /// Lock-free.
     pub fn record_failure(&self, cause: Cause) {
-        let shared = &*self.shared;
-        shared.fail(
-            &self.record,
-            self.record.word(),
-            self.key,
-            shared.now(),
-            cause,
-        );
+        self.record(Outcome::Failed(cause));
     }
 
     /// As [`Registry::add_rise_up`](crate::Registry::add_rise_up).
@@ -82,7 +138,7 @@ impl Endpoint {
     #[inline]
     pub fn add_rise_up(&self) {
         self.shared
-            .record_success(&self.record, self.record.word(), self.key);
+            .record_success(self.case(), &self.record, self.record.word());
     }
 
     /// As [`Registry::status`](crate::Registry::status).
@@ -93,7 +149,70 @@ impl Endpoint {
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared
-            .status(self.key, &self.record, self.record.word())
+            .status(self.case(), &self.record, self.record.word())
+    }
+
+    /// As [`Registry::journal`](crate::Registry::journal).
+    ///
+    /// # Progress
+    ///
+    /// Wait-free. Allocates its answer.
+    #[must_use]
+    pub fn journal(&self) -> Vec<JournalEntry> {
+        self.record.journal(self.record.word(), self.shared.now())
+    }
+
+    /// As [`Registry::force_up`](crate::Registry::force_up).
+    ///
+    /// # Progress
+    ///
+    /// Lock-free.
+    pub fn force_up(&self) {
+        self.shared.force(self.case(), Phase::ForcedUp);
+    }
+
+    /// As [`Registry::force_down`](crate::Registry::force_down).
+    ///
+    /// # Progress
+    ///
+    /// Lock-free.
+    pub fn force_down(&self) {
+        self.shared.force(self.case(), Phase::ForcedDown);
+    }
+
+    /// As [`Registry::drain`](crate::Registry::drain).
+    ///
+    /// # Progress
+    ///
+    /// Lock-free.
+    pub fn drain(&self) {
+        self.shared.force(self.case(), Phase::Drained);
+    }
+
+    /// As [`Registry::release`](crate::Registry::release).
+    ///
+    /// # Progress
+    ///
+    /// Lock-free.
+    pub fn release(&self) {
+        self.shared.change_known(self.case(), Event::Release);
+    }
+
+    /// As [`Registry::reset`](crate::Registry::reset).
+    ///
+    /// # Progress
+    ///
+    /// Lock-free.
+    pub fn reset(&self) {
+        self.shared.change_known(self.case(), Event::Reset);
+    }
+
+    #[inline]
+    fn case(&self) -> Case<'_> {
+        Case {
+            policy: &self.policy,
+            subject: self.subject,
+        }
     }
 }
 

@@ -24,6 +24,14 @@ pub enum PolicyError {
         /// The longest allowed.
         most: Duration,
     },
+    /// No probe at all, or more than a record can count.
+    #[error("permits is {permits}, must be from 1 to {most}")]
+    PermitsOutOfRange {
+        /// What was asked for.
+        permits: u8,
+        /// The most allowed.
+        most: u8,
+    },
 }
 
 /// The process-wide registry already has a policy: configure it before its first use.
@@ -158,7 +166,7 @@ mod dial {
                 Self::Reset => io::ErrorKind::ConnectionReset,
                 Self::TimedOut | Self::Stalled => io::ErrorKind::TimedOut,
                 Self::Unreachable => io::ErrorKind::HostUnreachable,
-                Self::Reported => OTHER,
+                _ => OTHER,
             }
         }
     }

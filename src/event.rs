@@ -1,21 +1,30 @@
 //! What changed, for observers: each change of verdict once, told by whoever won the exchange.
+//!
+//! A writer that has won its exchange may be held up before it tells, and the next one overtake it.
+//! Waiting for it would make writers wait for each other, so the *reader* puts the two right: see
+//! `sequence.rs`.
+
+mod sequence;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 
+use self::sequence::Sequence;
 use crate::outcome::Cause;
 use crate::snapshot::State;
 
-/// A change of verdict made by a record.
+/// A change of verdict.
 ///
-/// The end of `fail_timeout` writes nothing and is no transition: it is told by the time.
+/// What time alone changes (the end of a down time, of a lease, of a set-aside) writes nothing and
+/// is no transition; neither is suspicion. A probe that fails is one, from probing to down.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Transition {
     /// Whose verdict changed.
@@ -24,13 +33,21 @@ pub struct Transition {
     pub from: State,
     /// The verdict now.
     pub to: State,
-    /// The failure that took it down; `None` when it came up.
+    /// The failure that took it down, or the answer that set it aside; `None` for the rest.
     pub cause: Option<Cause>,
+    /// How many results in a row that took: failures on the way down, successes on the way up.
+    pub evidence: u8,
+    /// Which change of the address this is, modulo 8.
+    pub generation: u8,
+    /// Which of the record's incarnations the generation is counted in.
+    pub(crate) life: u16,
     /// When, on the registry's clock.
     pub at: Duration,
 }
 
 /// A subscription: the transitions since it began, oldest first.
+///
+/// The transitions of one address come in the order in which they happened, each once.
 ///
 /// It holds a bounded number. When the reader falls behind, the oldest are dropped and counted:
 /// no writer ever waits for an observer. Dropping it ends the subscription.
@@ -38,13 +55,13 @@ pub struct Transition {
 pub struct Transitions {
     queue: Arc<Queue>,
     hub: Arc<Hub>,
+    sequence: Sequence,
 }
 
 impl Transitions {
-    /// The oldest transition not yet read.
-    #[must_use]
-    pub fn next(&self) -> Option<Transition> {
-        self.queue.waiting.pop()
+    /// Tells where an address stood when the subscription began.
+    pub(crate) fn begins_with(&mut self, address: SocketAddr, life: u16, generation: u8) {
+        self.sequence.begins_with(address, life, generation);
     }
 
     /// How many were dropped because nobody read them in time.
@@ -61,12 +78,26 @@ impl Transitions {
     #[cfg(feature = "tokio")]
     pub async fn recv(&mut self) -> Transition {
         loop {
-            let arrival = self.queue.arrival.notified();
+            let queue = Arc::clone(&self.queue);
+            let arrival = queue.arrival.notified();
             if let Some(transition) = self.next() {
                 return transition;
             }
             arrival.await;
         }
+    }
+}
+
+/// Ends for the moment when all that has come is read; goes on when more has.
+impl Iterator for Transitions {
+    type Item = Transition;
+
+    fn next(&mut self) -> Option<Transition> {
+        let queue = &self.queue;
+        self.sequence.next(
+            || queue.waiting.pop(),
+            || queue.lost.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -79,10 +110,12 @@ impl Drop for Transitions {
 /// Who observes. Read on transitions only.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    /// How many subscribe, so that a transition nobody observes costs one load.
+    /// How many subscribe, so that a transition nobody observes costs one load and a fence.
     ///
-    /// Written by `join` and `leave`, read by `publish`. `Relaxed`: a subscriber is owed what
-    /// comes after `subscribe` returned, and whoever handed it on has ordered that.
+    /// Written by `join` and `leave`, read by `publish`. `Relaxed`, between `SeqCst` fences: a
+    /// writer exchanges a word and then looks here; a subscriber adds itself and then looks at the
+    /// words. One of the two sees the other, so a change that a new subscriber is not told of is
+    /// one that it found already made.
     count: CachePadded<AtomicUsize>,
     /// Swapped whole by `join` and `leave`, so that publishing takes no lock.
     queues: ArcSwap<Vec<Arc<Queue>>>,
@@ -111,9 +144,11 @@ impl Hub {
             queues
         });
         self.count.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         Transitions {
             queue,
             hub: Arc::clone(self),
+            sequence: Sequence::default(),
         }
     }
 
@@ -126,6 +161,7 @@ impl Hub {
     }
 
     pub(crate) fn publish(&self, transition: Transition) {
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -149,6 +185,9 @@ mod tests {
             from: State::Up,
             to: State::Down,
             cause: Some(Cause::Refused),
+            evidence: 3,
+            generation: 1,
+            life: 1,
             at: Duration::ZERO,
         }
     }
@@ -156,7 +195,7 @@ mod tests {
     #[test]
     fn a_slow_observer_loses_the_oldest_and_learns_how_many() {
         let hub = Arc::new(Hub::default());
-        let slow = hub.join(2);
+        let mut slow = hub.join(2);
         for port in 1..=5 {
             hub.publish(transition(port));
         }
@@ -171,7 +210,7 @@ mod tests {
         let hub = Arc::new(Hub::default());
         let first = hub.join(8);
         hub.publish(transition(1));
-        let second = hub.join(8);
+        let mut second = hub.join(8);
         hub.publish(transition(2));
         drop(first);
         hub.publish(transition(3));

@@ -18,8 +18,8 @@
 
 use crate::address::Key;
 use crate::record::{Charge, Record};
-use crate::state::{Tick, Word};
 use crate::sync::{AtomicU8, Link, OnceLock, Ordering, order};
+use crate::word::{Tick, Word};
 
 /// The read side of the registry.
 pub(crate) struct Index {

@@ -33,6 +33,7 @@
 //! is capped.
 
 mod address;
+mod admit;
 mod clock;
 #[cfg(feature = "tokio")]
 mod connect;
@@ -41,6 +42,7 @@ mod error;
 mod event;
 mod health_check;
 mod index;
+mod journal;
 #[cfg(feature = "tokio")]
 #[doc(hidden)]
 pub mod judge;
@@ -52,7 +54,10 @@ mod shared;
 mod snapshot;
 mod state;
 mod sync;
+mod usual;
+mod word;
 
+pub use admit::{Admission, Attempt, Permit};
 pub use clock::{CachedClock, Clock, ManualClock, MonotonicClock};
 pub use endpoint::Endpoint;
 pub use error::{AlreadyInUse, PolicyError};
@@ -60,10 +65,11 @@ pub use error::{AlreadyInUse, PolicyError};
 pub use error::{ConnectError, DialFailure, DialFault};
 pub use event::{Transition, Transitions};
 pub use health_check::HealthCheck;
-pub use outcome::Cause;
+pub use journal::JournalEntry;
+pub use outcome::{Cause, Outcome, Weight};
 pub use policy::{Policy, PolicyBuilder, Recovery};
 pub use registry::{Registry, RegistryBuilder};
-pub use snapshot::{LastFailure, State, Status};
+pub use snapshot::{Imported, LastFailure, Snapshot, SnapshotEntry, SnapshotError, State, Status};
 
 #[doc = include_str!("docs/internals.md")]
 pub mod internals {}

@@ -4,29 +4,97 @@
 use std::time::Duration;
 
 use crate::error::PolicyError;
-use crate::state::{self, Thresholds};
+use crate::outcome::{Cause, Weight};
+use crate::state::{Probes, Rules};
+use crate::word::{SMALL_MOST, TICK, whole_ticks};
 
 /// Thresholds and deadlines of a registry. Valid by construction.
 ///
 /// The default is the classic one: 3 failures in a row take an address down for 60 s after the
-/// last of them, 2 successes in a row bring it back before that.
+/// last of them, 2 successes in a row bring it back before that, and then everybody may try again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
     max_fails: u8,
     min_rises: u8,
     fail_timeout: Duration,
+    max_fail_timeout: Duration,
+    forget_after: Duration,
     connect_timeout: Duration,
+    dial_timeout: Duration,
+    attempt_delay: Duration,
+    suspect_after: Duration,
     stall_after: Duration,
     recovery: Recovery,
+    fail_open: bool,
+    weights: Weights,
+    /// The thresholds above in ticks.
+    rules: Rules,
 }
 
-/// What happens when a down address has served its `fail_timeout`.
+/// What happens when a down address has served its time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// Everybody may dial again: the classic rule.
+    /// Everybody may dial again: the classic rule. A dead server costs `max_fails` failures, or as
+    /// many as there are callers at that moment, each `fail_timeout` anew.
     #[default]
     Open,
+    /// A few may try it, and the others wait for their verdict. `min_rises` successful probes
+    /// bring it up; one that fails takes it down again, for twice as long.
+    Probe {
+        /// Probes on their way at once: 1 to 7.
+        permits: u8,
+        /// How long a probe may take before it is given up for lost and another is sent: 4 ms to
+        /// 24 h. Longer than the connect timeout, or a slow answer comes too late to count.
+        lease: Duration,
+    },
+}
+
+impl Recovery {
+    /// One probe at a time, each with a lease of 10 s.
+    pub const PROBE: Self = Self::Probe {
+        permits: 1,
+        lease: Duration::from_secs(10),
+    };
+}
+
+/// What each cause weighs: two bits each, at twice the cause's number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Weights(u32);
+
+impl Weights {
+    fn get(self, cause: Cause) -> Weight {
+        match self.0 >> (2 * cause.to_bits()) & 0b11 {
+            0 => Weight::Ignore,
+            1 => Weight::Count,
+            _ => Weight::Trip,
+        }
+    }
+
+    fn with(self, cause: Cause, weight: Weight) -> Self {
+        let bits = match weight {
+            Weight::Ignore => 0,
+            Weight::Count => 1,
+            Weight::Trip => 2,
+        };
+        let at = 2 * cause.to_bits();
+        Self(self.0 & !(0b11 << at) | bits << at)
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        let is_dial = |cause: &Cause| {
+            !matches!(
+                cause,
+                Cause::BadGateway | Cause::ServerError | Cause::Slow | Cause::RateLimited
+            )
+        };
+        Cause::ALL
+            .into_iter()
+            .filter(is_dial)
+            .fold(Self(0), |weights, cause| weights.with(cause, Weight::Count))
+    }
 }
 
 impl Policy {
@@ -34,6 +102,15 @@ impl Policy {
     pub fn builder() -> PolicyBuilder {
         PolicyBuilder {
             policy: Self::default(),
+            max_fail_timeout: None,
+        }
+    }
+
+    /// Starts from this policy.
+    pub fn into_builder(self) -> PolicyBuilder {
+        PolicyBuilder {
+            max_fail_timeout: Some(self.max_fail_timeout),
+            policy: self,
         }
     }
 
@@ -55,10 +132,42 @@ impl Policy {
         self.fail_timeout
     }
 
+    /// The longest a trip takes an address down. Default 5 min, or `fail_timeout` if that is
+    /// longer.
+    #[must_use]
+    pub fn max_fail_timeout(&self) -> Duration {
+        self.max_fail_timeout
+    }
+
+    /// How long earlier trips are remembered of an address that nobody asks for. Default 10 min.
+    #[must_use]
+    pub fn forget_after(&self) -> Duration {
+        self.forget_after
+    }
+
     /// How long one address is dialled before that is a failure. Default 5 s.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout
+    }
+
+    /// How long one `connect` may take over all of its addresses. Default 10 s.
+    #[must_use]
+    pub fn dial_timeout(&self) -> Duration {
+        self.dial_timeout
+    }
+
+    /// The longest that one address is waited for before the next is dialled beside it. Default
+    /// 250 ms (RFC 8305 §5).
+    #[must_use]
+    pub fn attempt_delay(&self) -> Duration {
+        self.attempt_delay
+    }
+
+    /// The least silence that makes an address suspect. Default 30 ms.
+    #[must_use]
+    pub fn suspect_after(&self) -> Duration {
+        self.suspect_after
     }
 
     /// A dial that is dropped after this long without an answer is a failure; one dropped sooner
@@ -68,31 +177,70 @@ impl Policy {
         self.stall_after
     }
 
-    /// What happens at the end of `fail_timeout`. Default [`Recovery::Open`].
+    /// What happens at the end of the down time. Default [`Recovery::Open`].
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         self.recovery
     }
 
-    pub(crate) fn thresholds(&self) -> Thresholds {
-        Thresholds {
+    /// Whether `connect` dials the address that is next in turn when all are down. Default no.
+    #[must_use]
+    pub fn fail_open(&self) -> bool {
+        self.fail_open
+    }
+
+    /// What a failure of that cause weighs.
+    ///
+    /// Default: [`Weight::Count`] for what concerns connections, [`Weight::Ignore`] for what a
+    /// server said over one that it had accepted ([`Cause::BadGateway`], [`Cause::ServerError`],
+    /// [`Cause::Slow`]).
+    #[must_use]
+    pub fn weight(&self, cause: Cause) -> Weight {
+        self.weights.get(cause)
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    fn rules_of(&self) -> Rules {
+        Rules {
             max_fails: self.max_fails,
             min_rises: self.min_rises,
-            fail_timeout: state::whole_ticks(self.fail_timeout),
+            fail_timeout: whole_ticks(self.fail_timeout),
+            probes: match self.recovery {
+                Recovery::Open => None,
+                Recovery::Probe { permits, lease } => Some(Probes {
+                    permits,
+                    lease: whole_ticks(lease),
+                }),
+            },
+            max_fail_timeout: whole_ticks(self.max_fail_timeout),
+            forget_after: whole_ticks(self.forget_after),
         }
     }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
+        let mut policy = Self {
             max_fails: 3,
             min_rises: 2,
             fail_timeout: Duration::from_secs(60),
+            max_fail_timeout: MAX_FAIL_TIMEOUT,
+            forget_after: Duration::from_secs(10 * 60),
             connect_timeout: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(10),
+            attempt_delay: Duration::from_millis(250),
+            suspect_after: Duration::from_millis(30),
             stall_after: Duration::from_secs(1),
             recovery: Recovery::Open,
-        }
+            fail_open: false,
+            weights: Weights::default(),
+            rules: NO_RULES,
+        };
+        policy.rules = policy.rules_of();
+        policy
     }
 }
 
@@ -101,6 +249,8 @@ impl Default for Policy {
 #[must_use = "call `build` to get the policy"]
 pub struct PolicyBuilder {
     policy: Policy,
+    /// `None`: follows `fail_timeout`.
+    max_fail_timeout: Option<Duration>,
 }
 
 impl PolicyBuilder {
@@ -117,8 +267,28 @@ impl PolicyBuilder {
     }
 
     /// How long evidence counts after the last record: 4 ms to 24 h, rounded up to 4 ms.
+    ///
+    /// With [`Recovery::Probe`] this is the first down time of an address. Each trip that follows
+    /// before the earlier ones are made up for doubles it, up to
+    /// [`max_fail_timeout`](Self::max_fail_timeout); up to a tenth is added, differently for each
+    /// address, so that not all come back at once. One trip is made up for by each `fail_timeout`
+    /// that ends in a success.
     pub fn fail_timeout(mut self, time: Duration) -> Self {
         self.policy.fail_timeout = time;
+        self
+    }
+
+    /// The longest a trip takes an address down: `fail_timeout` to 24 h.
+    pub fn max_fail_timeout(mut self, time: Duration) -> Self {
+        self.max_fail_timeout = Some(time);
+        self
+    }
+
+    /// How long earlier trips are remembered of an address that nobody asks for, beyond the end
+    /// of its down time: 4 ms to 24 h. Only with [`Recovery::Probe`]. Costs memory: a dead
+    /// address keeps its record for so long.
+    pub fn forget_after(mut self, time: Duration) -> Self {
+        self.policy.forget_after = time;
         self
     }
 
@@ -128,15 +298,48 @@ impl PolicyBuilder {
         self
     }
 
+    /// How long one `connect` may take over all of its addresses, name resolution included: 1 ms
+    /// to 24 h.
+    pub fn dial_timeout(mut self, time: Duration) -> Self {
+        self.policy.dial_timeout = time;
+        self
+    }
+
+    /// The longest that one address is waited for before the next is dialled beside it: 10 ms to
+    /// 2 s, the bounds of RFC 8305 §5.
+    pub fn attempt_delay(mut self, time: Duration) -> Self {
+        self.policy.attempt_delay = time;
+        self
+    }
+
+    /// The least silence that makes an address suspect: 1 ms to 2 s. More than the connect times
+    /// that are usual here, or healthy addresses are raced for nothing.
+    pub fn suspect_after(mut self, time: Duration) -> Self {
+        self.policy.suspect_after = time;
+        self
+    }
+
     /// From when on a dropped dial is a failure: 1 ms to 24 h.
     pub fn stall_after(mut self, time: Duration) -> Self {
         self.policy.stall_after = time;
         self
     }
 
-    /// What happens at the end of `fail_timeout`.
+    /// What happens at the end of the down time.
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.policy.recovery = recovery;
+        self
+    }
+
+    /// Whether `connect` dials the address that is next in turn when all are down.
+    pub fn fail_open(mut self, fail_open: bool) -> Self {
+        self.policy.fail_open = fail_open;
+        self
+    }
+
+    /// What a failure of `cause` weighs. [`Cause::RateLimited`] is never weighed: it sets aside.
+    pub fn weight(mut self, cause: Cause, weight: Weight) -> Self {
+        self.policy.weights = self.policy.weights.with(cause, weight);
         self
     }
 
@@ -144,41 +347,87 @@ impl PolicyBuilder {
     ///
     /// # Errors
     ///
-    /// A threshold of zero, or a time outside its range.
+    /// A threshold of zero, or a time or number outside its range.
     pub fn build(self) -> Result<Policy, PolicyError> {
-        let Policy {
-            max_fails,
-            min_rises,
-            fail_timeout,
-            connect_timeout,
-            stall_after,
-            ..
-        } = self.policy;
-        for (field, threshold) in [("max_fails", max_fails), ("min_rises", min_rises)] {
+        let mut policy = self.policy;
+        policy.max_fail_timeout = self
+            .max_fail_timeout
+            .unwrap_or(MAX_FAIL_TIMEOUT.max(policy.fail_timeout));
+        for (field, threshold) in [
+            ("max_fails", policy.max_fails),
+            ("min_rises", policy.min_rises),
+        ] {
             if threshold == 0 {
                 return Err(PolicyError::ZeroThreshold { field });
             }
         }
-        for (field, time, least) in [
-            ("fail_timeout", fail_timeout, state::TICK),
-            ("connect_timeout", connect_timeout, Duration::from_millis(1)),
-            ("stall_after", stall_after, Duration::from_millis(1)),
+        let probe_lease = match policy.recovery {
+            Recovery::Open => TICK,
+            Recovery::Probe { permits, lease } => {
+                if !(1..=SMALL_MOST).contains(&permits) {
+                    return Err(PolicyError::PermitsOutOfRange {
+                        permits,
+                        most: SMALL_MOST,
+                    });
+                }
+                lease
+            }
+        };
+        for (field, time, least, most) in [
+            ("fail_timeout", policy.fail_timeout, TICK, LONGEST),
+            (
+                "max_fail_timeout",
+                policy.max_fail_timeout,
+                policy.fail_timeout,
+                LONGEST,
+            ),
+            ("forget_after", policy.forget_after, TICK, LONGEST),
+            ("lease", probe_lease, TICK, LONGEST),
+            ("connect_timeout", policy.connect_timeout, MILLI, LONGEST),
+            ("dial_timeout", policy.dial_timeout, MILLI, LONGEST),
+            (
+                "attempt_delay",
+                policy.attempt_delay,
+                Duration::from_millis(10),
+                LONGEST_DELAY,
+            ),
+            ("suspect_after", policy.suspect_after, MILLI, LONGEST_DELAY),
+            ("stall_after", policy.stall_after, MILLI, LONGEST),
         ] {
-            if time < least || time > LONGEST {
+            if time < least || time > most {
                 return Err(PolicyError::TimeOutOfRange {
                     field,
                     time,
                     least,
-                    most: LONGEST,
+                    most,
                 });
             }
         }
-        Ok(self.policy)
+        policy.rules = policy.rules_of();
+        Ok(policy)
     }
 }
 
+/// Five times the default `fail_timeout`.
+const MAX_FAIL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
 /// Longer spans are mistakes of a unit; and the word's clock must hold many of them.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// RFC 8305 §5.
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Stands in until the policy is whole.
+const NO_RULES: Rules = Rules {
+    max_fails: 1,
+    min_rises: 1,
+    fail_timeout: crate::word::Ticks(1),
+    probes: None,
+    max_fail_timeout: crate::word::Ticks(1),
+    forget_after: crate::word::Ticks(1),
+};
 
 #[cfg(test)]
 mod tests {
@@ -213,5 +462,47 @@ mod tests {
         assert_eq!(policy, Policy::default());
         assert_eq!((policy.max_fails(), policy.min_rises()), (3, 2));
         assert_eq!(policy.fail_timeout(), Duration::from_secs(60));
+        assert_eq!(policy.recovery(), Recovery::Open);
+    }
+
+    #[test]
+    fn the_cap_of_the_back_off_follows_a_longer_fail_timeout_and_is_never_below_it() {
+        let hour = Duration::from_secs(3600);
+        let policy = Policy::builder().fail_timeout(hour).build().unwrap();
+        assert_eq!(policy.max_fail_timeout(), hour);
+        let error = Policy::builder()
+            .max_fail_timeout(Duration::from_secs(59))
+            .build()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "max_fail_timeout is 59s, must be from 60s to 86400s"
+        );
+    }
+
+    #[test]
+    fn permits_that_the_word_cannot_hold_are_refused() {
+        for permits in [0, 8] {
+            let lease = Duration::from_secs(1);
+            let recovery = Recovery::Probe { permits, lease };
+            let error = Policy::builder().recovery(recovery).build().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("permits is {permits}, must be from 1 to 7")
+            );
+        }
+    }
+
+    #[test]
+    fn weights_are_kept_for_each_cause() {
+        let policy = Policy::builder()
+            .weight(Cause::Refused, Weight::Trip)
+            .weight(Cause::ServerError, Weight::Count)
+            .build()
+            .unwrap();
+        assert_eq!(policy.weight(Cause::Refused), Weight::Trip);
+        assert_eq!(policy.weight(Cause::ServerError), Weight::Count);
+        assert_eq!(policy.weight(Cause::Reset), Weight::Count);
+        assert_eq!(policy.weight(Cause::Slow), Weight::Ignore);
     }
 }

@@ -4,10 +4,18 @@
 //! takes it in place. Word and tag therefore both carry the incarnation, and a reader believes the
 //! word only if they agree.
 
+use std::sync::atomic::AtomicU64 as PlainU64;
+use std::time::Duration;
+
+use once_cell::race::OnceBox;
+
 use crate::address::{Key, PLACE_BITS};
+use crate::journal::{Change, Journal, JournalEntry};
 use crate::outcome::Cause;
-use crate::state::{self, Event, INCARNATION_MASK, Thresholds, Tick, Word, step};
+use crate::state::{Event, Moment, lapsed, step};
 use crate::sync::{AtomicU64, Link, OnceLock, Ordering, order};
+use crate::usual::Usual;
+use crate::word::{INCARNATION_MASK, Tick, Word};
 
 /// The state of one address at a time, a link of its bucket's chain.
 pub(crate) struct Record {
@@ -30,9 +38,12 @@ pub(crate) struct Record {
     low: AtomicU64,
     /// Port and scope (`Key::place`), incarnation above, `UNCHARGED` on top.
     tag: AtomicU64,
-    /// The last failure: tick, incarnation and cause. Tells people; decides nothing, so it may
-    /// lag behind the word. `Relaxed`: one word, one fact.
-    last: AtomicU64,
+    /// The last failure (tick, incarnation and cause) and the usual connect time. Tells people and
+    /// orders dials; decides no verdict, so it may lag behind the word. `Relaxed`: one word, one
+    /// fact. std's own in the models too.
+    last: PlainU64,
+    /// The last changes, from the first one on.
+    journal: OnceBox<Journal>,
     /// The next link. Set once and never taken back, so a walk can never lose its way.
     next: OnceLock<Link<Record>>,
 }
@@ -47,13 +58,40 @@ pub(crate) enum Applied {
     Gone,
 }
 
+/// What an attempt remembers of its address's record: which incarnation and which generation.
+///
+/// A result counts only in the generation in which its attempt began: one that began before the
+/// address went down says nothing about the address that came up again.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ticket(u32);
+
 /// Whether a record counts against the capacity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Charge {
     /// A failing address that nobody holds.
     Capped,
-    /// Entered by a handle: pins never ask the cap.
+    /// Entered by a handle or an operator: these never ask the cap.
     Pinned,
+}
+
+impl Ticket {
+    pub(crate) fn of(word: Word) -> Self {
+        Self((word.incarnation() as u32) << 4 | u32::from(word.generation()) << 1 | 1)
+    }
+
+    /// Whether a result of its attempt still speaks of `word`.
+    ///
+    /// A record that came later begins with the first generation: its address was neutral at both
+    /// ends of what it missed.
+    fn is_current(self, word: Word) -> bool {
+        let same_life = self.0 & 1 == 1 && u64::from(self.0 >> 4) == word.incarnation();
+        let generation = if same_life {
+            (self.0 >> 1) as u8 & 0b111
+        } else {
+            0
+        };
+        generation == word.generation()
+    }
 }
 
 impl Record {
@@ -64,7 +102,8 @@ impl Record {
             high: AtomicU64::new(key.high),
             low: AtomicU64::new(key.low),
             tag: AtomicU64::new(tag(key, charge, word)),
-            last: AtomicU64::new(0),
+            last: PlainU64::new(0),
+            journal: OnceBox::new(),
             next: OnceLock::new(),
         }
     }
@@ -117,23 +156,27 @@ impl Record {
         }
     }
 
-    /// Exchanges the word for what `event` makes of it, as long as it is of `seen`'s incarnation.
+    /// Exchanges the word for what `event` makes of it, as long as it is of `seen`'s incarnation
+    /// and of the generation in which the attempt of `ticket` began, if there was one.
     ///
     /// Lock-free: an exchange is lost only to another that succeeded, and what it wrote is a
     /// different word, since `step` writes nothing where nothing changes.
     pub(crate) fn apply(
         &self,
         mut seen: Word,
+        ticket: Option<Ticket>,
         event: Event,
-        now: Tick,
-        thresholds: &Thresholds,
+        moment: &Moment<'_>,
     ) -> Applied {
         let incarnation = seen.incarnation();
         loop {
             if !seen.is_taken() || seen.incarnation() != incarnation {
                 return Applied::Gone;
             }
-            let next = step(seen, event, now, thresholds);
+            if ticket.is_some_and(|ticket| !ticket.is_current(seen)) {
+                return Applied::Same;
+            }
+            let next = step(seen, event, moment);
             if next == seen {
                 return Applied::Same;
             }
@@ -175,10 +218,11 @@ impl Record {
             .store(word.to_bits(), order("word_write", Ordering::Release));
     }
 
-    /// Frees the record if nothing speaks against its address any more.
-    pub(crate) fn vacate(&self, now: Tick, thresholds: &Thresholds) -> bool {
+    /// Frees the record if nothing speaks against its address any more: `is_spent` says so of its
+    /// word.
+    pub(crate) fn vacate(&self, is_spent: impl Fn(Word) -> bool) -> bool {
         let mut seen = self.word();
-        while seen.is_taken() && (seen.is_neutral() || state::is_stale(seen, now, thresholds)) {
+        while seen.is_taken() && is_spent(seen) {
             match self.exchange(seen, seen.vacated()) {
                 Ok(()) => return true,
                 Err(actual) => seen = actual,
@@ -192,15 +236,47 @@ impl Record {
         let note = word.tick().to_bits()
             | word.incarnation() << LAST_INCARNATION
             | cause.to_bits() << LAST_CAUSE;
-        self.last.store(note, Ordering::Relaxed);
+        self.change_last(|last| Some(note | last & !LAST_FAILURE));
     }
 
     /// Why and when it failed last, if that was in `word`'s incarnation.
     pub(crate) fn last_failure(&self, word: Word) -> Option<(Cause, Tick)> {
         let note = self.last.load(Ordering::Relaxed);
-        let cause = Cause::from_bits(note >> LAST_CAUSE)?;
+        let cause = Cause::from_bits(note >> LAST_CAUSE & 0xf)?;
         (note >> LAST_INCARNATION & INCARNATION_MASK == word.incarnation())
             .then(|| (cause, Tick::from_bits(note)))
+    }
+
+    /// How long a connect to the address usually takes.
+    pub(crate) fn usual(&self) -> Usual {
+        Usual::from_bits(self.last.load(Ordering::Relaxed) >> LAST_USUAL)
+    }
+
+    pub(crate) fn note_usual(&self, took: Duration) {
+        let learn = |last: u64| {
+            let usual = Usual::from_bits(last >> LAST_USUAL).after(took)?;
+            Some(last & LAST_FAILURE | usual.to_bits() << LAST_USUAL)
+        };
+        self.change_last(learn);
+    }
+
+    fn change_last(&self, change: impl FnMut(u64) -> Option<u64>) {
+        // Fails only when there is nothing to change.
+        let _ = self
+            .last
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    }
+
+    /// `word` is what the change made of the record's.
+    pub(crate) fn write_journal(&self, change: Change, word: Word) {
+        self.journal.get_or_init(Box::default).write(change, word);
+    }
+
+    /// The last changes of `word`'s address.
+    pub(crate) fn journal(&self, word: Word, now: Tick) -> Vec<JournalEntry> {
+        self.journal
+            .get()
+            .map_or_else(Vec::new, |journal| journal.read(word, now))
     }
 
     fn exchange(&self, seen: Word, next: Word) -> Result<(), Word> {
@@ -216,6 +292,12 @@ impl Record {
     }
 }
 
+/// Whether nothing is held against the address of `word` any more.
+pub(crate) fn is_spent(word: Word, moment: &Moment<'_>) -> bool {
+    let now = moment.now.max(word.tick());
+    word.is_neutral() || lapsed(word, &Moment { now, ..*moment }).is_neutral()
+}
+
 fn tag(key: Key, charge: Charge, word: Word) -> u64 {
     let uncharged = if charge == Charge::Pinned {
         UNCHARGED
@@ -227,5 +309,8 @@ fn tag(key: Key, charge: Charge, word: Word) -> u64 {
 
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 const UNCHARGED: u64 = 1 << 63;
-const LAST_INCARNATION: u32 = 33;
-const LAST_CAUSE: u32 = 47;
+const LAST_INCARNATION: u32 = 29;
+const LAST_CAUSE: u32 = 43;
+const LAST_USUAL: u32 = 47;
+/// Tick, incarnation and cause.
+const LAST_FAILURE: u64 = (1 << LAST_USUAL) - 1;

@@ -1,21 +1,28 @@
-//! What all handles of a registry share: asking the index, changing the ledger, and the order in
-//! which the two happen.
+//! What all handles of a registry share. Here: asking. `recording.rs` changes records and tells
+//! observers; `membership.rs` decides who has a record at all.
+
+mod membership;
+mod recording;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 
+pub(crate) use self::recording::Admitted;
+use self::recording::life;
 use crate::address::{AddressHash, Key};
 use crate::clock::Clock;
-use crate::event::{Hub, Transition, Transitions};
+use crate::event::{Hub, Transitions};
 use crate::index::Index;
-use crate::outcome::Cause;
+use crate::journal::JournalEntry;
 use crate::policy::Policy;
-use crate::record::{Applied, Charge, Record};
-use crate::snapshot::{State, Status};
-use crate::state::{self, Event, Thresholds, Tick, Word, step};
-use crate::sync::{Entered, Ledger, Link};
+use crate::record::{Record, is_spent};
+use crate::snapshot::{Snapshot, SnapshotEntry, State, Status};
+use crate::state::{self, Moment, Verdict};
+use crate::sync::{Ledger, Link};
+use crate::word::{Tick, Word};
 
 /// What all handles share.
 pub(crate) struct Shared {
@@ -23,11 +30,11 @@ pub(crate) struct Shared {
     ledger: Ledger<Key, Link<Record>, AddressHash>,
     index: Index,
     hash: AddressHash,
-    thresholds: Thresholds,
     clock: Arc<dyn Clock>,
     tally: CachePadded<Tally>,
     capacity: usize,
-    policy: Policy,
+    /// The registry's own, by which records are given up. Handles may have others.
+    policy: Arc<Policy>,
     hub: Arc<Hub>,
     #[cfg(test)]
     pause: tests::Pause,
@@ -42,20 +49,37 @@ struct Tally {
     cursor: AtomicUsize,
     /// First failures that found no room. `Relaxed`: a count, nothing else.
     overflow: AtomicU64,
+    /// The longest that evidence counts by a policy other than the registry's, in ticks; only
+    /// grows. `Relaxed`: a handle that has just been made cannot know evidence that went before.
+    keep: AtomicU64,
+}
+
+/// An address and its hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject {
+    pub(crate) key: Key,
+    pub(crate) hash: u64,
+}
+
+/// An address, and the policy of the handle by which somebody asks or tells about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) subject: Subject,
 }
 
 impl Shared {
-    pub(crate) fn new(policy: Policy, capacity: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(policy: Arc<Policy>, capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let hash = AddressHash::random();
         let tally = Tally {
             charged: AtomicUsize::new(0),
             cursor: AtomicUsize::new(0),
             overflow: AtomicU64::new(0),
+            keep: AtomicU64::new(0),
         };
         Self {
             index: Index::with_capacity(capacity),
             hash,
-            thresholds: policy.thresholds(),
             clock,
             ledger: Ledger::new(hash),
             tally: CachePadded::new(tally),
@@ -67,10 +91,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.ledger.len()
     }
@@ -79,276 +99,145 @@ impl Shared {
         self.tally.overflow.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn subscribe(&self, capacity: usize) -> Transitions {
-        self.hub.join(capacity)
+    /// Another policy is about to judge this evidence.
+    pub(crate) fn keep_for(&self, policy: &Policy) {
+        let longest = state::longest(policy.rules());
+        self.tally.keep.fetch_max(longest.0, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(crate) fn find(&self, key: Key) -> Option<(&Record, Word)> {
-        self.index.find(self.bucket(key), key)
+    pub(crate) fn subject(&self, key: Key) -> Subject {
+        let hash = self.hash.of(key);
+        Subject { key, hash }
     }
 
     #[inline]
-    fn bucket(&self, key: Key) -> usize {
-        self.index.bucket(self.hash.of(key))
+    pub(crate) fn find(&self, subject: Subject) -> Option<(&Record, Word)> {
+        self.index.find(self.bucket(subject), subject.key)
+    }
+
+    #[inline]
+    fn bucket(&self, subject: Subject) -> usize {
+        self.index.bucket(subject.hash)
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
     }
 
     pub(crate) fn now(&self) -> Tick {
-        Tick::at(self.clock.elapsed())
+        Tick::at(self.elapsed())
     }
 
-    #[inline]
-    pub(crate) fn is_down(&self, word: Word) -> bool {
-        word.holds_down() && state::is_down(word, self.now(), &self.thresholds)
+    fn moment<'a>(&self, case: Case<'a>) -> Moment<'a> {
+        self.moment_at(case, self.now())
     }
 
-    fn is_stale(&self, word: Word, now: Tick) -> bool {
-        state::is_stale(word, now, &self.thresholds)
-    }
-
-    pub(crate) fn status_of(&self, key: Key) -> Status {
-        match self.find(key) {
-            Some((record, word)) => self.status(key, record, word),
-            None => Status::unknown(key.address()),
+    fn moment_at<'a>(&self, case: Case<'a>, now: Tick) -> Moment<'a> {
+        Moment {
+            rules: case.policy.rules(),
+            now,
+            salt: case.subject.hash,
         }
     }
 
-    pub(crate) fn status(&self, key: Key, record: &Record, word: Word) -> Status {
-        let last = record.last_failure(word);
-        Status::of(key.address(), word, last, self.now(), &self.thresholds)
+    /// By the registry's own policy.
+    fn own_case(&self, subject: Subject) -> Case<'_> {
+        let policy = &self.policy;
+        Case { policy, subject }
+    }
+}
+
+/// Reading.
+impl Shared {
+    #[inline]
+    pub(crate) fn is_down(&self, word: Word, case: Case<'_>) -> bool {
+        state::is_down_at_any_time(word, case.policy.rules())
+            .unwrap_or_else(|| self.verdict(word, case).state.is_down())
     }
 
-    pub(crate) fn statuses(&self) -> Vec<Status> {
+    fn verdict(&self, word: Word, case: Case<'_>) -> Verdict {
+        state::verdict(word, &self.moment(case))
+    }
+
+    /// The verdict and the usual connect time, for whoever is about to choose among addresses.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn standing(&self, case: Case<'_>) -> (State, Option<Duration>) {
+        let found = self.find(case.subject);
+        found.map_or((State::Up, None), |(record, word)| {
+            let state = if word.is_neutral() {
+                State::Up
+            } else {
+                self.verdict(word, case).state
+            };
+            (state, record.usual().time())
+        })
+    }
+
+    pub(crate) fn status_of(&self, case: Case<'_>) -> Status {
+        match self.find(case.subject) {
+            Some((record, word)) => self.status(case, record, word),
+            None => Status::unknown(case.subject.key.address()),
+        }
+    }
+
+    pub(crate) fn status(&self, case: Case<'_>, record: &Record, word: Word) -> Status {
+        Status::of(
+            case.subject.key.address(),
+            word,
+            record.last_failure(word),
+            record.usual(),
+            &self.moment(case),
+        )
+    }
+
+    pub(crate) fn statuses(&self, policy: &Policy) -> Vec<Status> {
         let mut statuses = Vec::new();
         self.ledger.for_each(|record| {
-            let word = record.word();
-            if word.is_taken() && !word.is_neutral() && !self.is_stale(word, self.now()) {
-                statuses.push(self.status(record.key(), record, word));
+            let (word, subject) = (record.word(), self.subject(record.key()));
+            let case = Case { policy, subject };
+            if word.is_taken() && !is_spent(word, &self.moment(case)) {
+                statuses.push(self.status(case, record, word));
             }
         });
         statuses
     }
 
-    #[inline]
-    pub(crate) fn record_success(&self, record: &Record, word: Word, key: Key) {
-        if !word.is_neutral() {
-            self.succeed(record, word, key);
-        }
+    pub(crate) fn journal_of(&self, subject: Subject) -> Vec<JournalEntry> {
+        self.find(subject)
+            .map_or_else(Vec::new, |(record, word)| record.journal(word, self.now()))
     }
 
-    fn succeed(&self, record: &Record, word: Word, key: Key) {
-        let now = self.now();
-        if let Applied::Changed { before, after } =
-            record.apply(word, Event::Success, now, &self.thresholds)
-        {
-            self.tell(key, before, after, now, None);
-        }
-    }
-
-    pub(crate) fn record_failure(&self, key: Key, cause: Cause) {
-        let now = self.now();
-        while let Some((record, word)) = self.find(key) {
-            if self.fail(record, word, key, now, cause) {
-                return;
-            }
-        }
-        self.enter_failing(key, now, cause);
-    }
-
-    /// False if the record is another address's by now.
-    pub(crate) fn fail(
-        &self,
-        record: &Record,
-        word: Word,
-        key: Key,
-        now: Tick,
-        cause: Cause,
-    ) -> bool {
-        match record.apply(word, Event::Failure, now, &self.thresholds) {
-            Applied::Gone => return false,
-            Applied::Same => {}
-            Applied::Changed { before, after } => {
-                record.note_failure(after, cause);
-                self.tell(key, before, after, now, Some(cause));
-            }
-        }
-        true
-    }
-
-    fn tell(&self, key: Key, before: Word, after: Word, now: Tick, cause: Option<Cause>) {
-        let verdict = |word| match state::is_down(word, now, &self.thresholds) {
-            true => State::Down,
-            false => State::Up,
-        };
-        let (from, to) = (verdict(before), verdict(after));
-        if from != to {
-            let at = self.clock.elapsed();
-            self.hub.publish(Transition {
-                address: key.address(),
-                from,
-                to,
-                cause,
-                at,
-            });
-        }
-    }
-}
-
-/// Membership: who has a record.
-impl Shared {
-    /// The first failure of an address that has no record.
-    fn enter_failing(&self, key: Key, now: Tick, cause: Cause) {
-        let neutral = Word::vacant(now).claimed().taken();
-        let first = |word| step(word, Event::Failure, now, &self.thresholds);
-        match self.enter(key, now, Charge::Capped, first) {
-            Entered::Created(record) => {
-                let after = record.word();
-                record.note_failure(after, cause);
-                self.tell(key, neutral, first(neutral), now, Some(cause));
-            }
-            Entered::Present(record) => {
-                // Our clone keeps it from being evicted.
-                self.fail(&record, record.word(), key, now, cause);
-            }
-            Entered::Refused => {
-                self.tally.overflow.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    pub(crate) fn pin(&self, key: Key) -> Link<Record> {
-        loop {
-            match self.enter(key, self.now(), Charge::Pinned, |word| word) {
-                Entered::Created(record) | Entered::Present(record) => return record,
-                // Pins ask no cap, so this does not happen.
-                Entered::Refused => {}
-            }
-        }
-    }
-
-    /// Finds the member `key` or makes it one, its word being what `first` makes of a neutral one.
-    ///
-    /// Room is made before the shard's lock is taken: a victim may live in any shard, and nobody
-    /// holds two locks.
-    fn enter(
-        &self,
-        key: Key,
-        now: Tick,
-        charge: Charge,
-        first: impl Fn(Word) -> Word,
-    ) -> Entered<Link<Record>> {
-        let bucket = self.bucket(key);
-        // A member needs no room, and must not be evicted to make it.
-        if self.index.find(bucket, key).is_none() {
-            self.make_room(bucket, now, charge);
-        }
-        self.ledger.enter(key, || {
-            if charge == Charge::Capped && !self.reserve() {
-                return None;
-            }
-            let first = |word| {
-                // Between claiming a record and making it visible.
-                #[cfg(test)]
-                self.pause.here();
-                first(word)
-            };
-            let placed = self.index.place(bucket, key, charge, now, first);
-            if placed.is_none() {
-                self.release(charge);
-            }
-            placed
-        })
-    }
-
-    /// Evicts what is in the newcomer's way.
-    ///
-    /// How hard it tries: a bucket without a vacancy gives up one of its own, so that chains grow
-    /// by live evidence only; at capacity the newcomer looks through the next [`SWEEP`] buckets as
-    /// well, so that after `buckets / SWEEP` refusals every record has been looked at. A handle's
-    /// entry looks at a few buckets, which keeps the records of dropped handles from piling up.
-    fn make_room(&self, bucket: usize, now: Tick, charge: Charge) {
-        if !self.index.has_vacancy(bucket) {
-            self.evict_one(bucket, now);
-        }
-        match charge {
-            Charge::Pinned => self.sweep(4, now),
-            Charge::Capped if self.tally.charged.load(Ordering::Relaxed) >= self.capacity => {
-                self.sweep(SWEEP, now);
-            }
-            Charge::Capped => {}
-        }
-    }
-
-    /// Evicts from the next `buckets` buckets until one record has gone.
-    fn sweep(&self, buckets: usize, now: Tick) {
-        for _ in 0..buckets.min(self.index.buckets()) {
-            let turn = self.tally.cursor.fetch_add(1, Ordering::Relaxed);
-            if self.evict_one(turn % self.index.buckets(), now) {
-                return;
-            }
-        }
-    }
-
-    /// Evicts every record without evidence that nobody holds.
-    pub(crate) fn sweep_all(&self) {
-        let now = self.now();
-        for bucket in 0..self.index.buckets() {
-            while self.evict_one(bucket, now) {}
-        }
-    }
-
-    /// Evicts one record without evidence, an expired one before a neutral one.
-    fn evict_one(&self, bucket: usize, now: Tick) -> bool {
-        let expired = |word: Word| !word.is_neutral() && self.is_stale(word, now);
-        self.evict_where(bucket, now, expired) || self.evict_where(bucket, now, Word::is_neutral)
-    }
-
-    fn evict_where(&self, bucket: usize, now: Tick, chosen: impl Fn(Word) -> bool) -> bool {
-        self.index.chain(bucket).any(|record| {
+    pub(crate) fn subscribe(&self, capacity: usize) -> Transitions {
+        let mut transitions = self.hub.join(capacity);
+        self.ledger.for_each(|record| {
             let word = record.word();
-            word.is_taken() && chosen(word) && self.evict(record.key(), now)
-        })
-    }
-
-    /// Takes `key` out, if nobody holds it and nothing speaks against it. The key may have been
-    /// read from a record that was changing hands: then it is no member, or one that may go. The exchange of the word
-    /// to vacant is the moment; the ledger follows under the same lock.
-    fn evict(&self, key: Key, now: Tick) -> bool {
-        let mut charge = Charge::Pinned;
-        let gone = self.ledger.remove_if(&key, |record| {
-            charge = record.charge();
-            // Two owners: the ledger and the chain. A first handle is made only under this lock,
-            // so nobody can come to hold the record while we look.
-            let vacated = Link::strong_count(record) == 2 && record.vacate(now, &self.thresholds);
-            // Between freeing the record and taking the member out.
-            #[cfg(test)]
-            self.pause.here();
-            vacated
+            if word.is_taken() && word.generation() != 0 {
+                let address = record.key().address();
+                transitions.begins_with(address, life(word), word.generation());
+            }
         });
-        if gone {
-            self.index.leave(self.bucket(key));
-            self.release(charge);
-        }
-        gone
+        transitions
     }
 
-    fn reserve(&self) -> bool {
-        let room = |charged| (charged < self.capacity).then_some(charged + 1);
-        self.tally
-            .charged
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .is_ok()
-    }
-
-    fn release(&self, charge: Charge) {
-        if charge == Charge::Capped {
-            self.tally.charged.fetch_sub(1, Ordering::Relaxed);
-        }
+    pub(crate) fn export(&self) -> Snapshot {
+        let mut entries = Vec::new();
+        self.ledger.for_each(|record| {
+            let (word, subject) = (record.word(), self.subject(record.key()));
+            let cause = record.last_failure(word).map(|(cause, _)| cause);
+            let moment = self.moment(self.own_case(subject));
+            if word.is_taken() {
+                entries.extend(SnapshotEntry::of(
+                    subject.key.address(),
+                    word,
+                    cause,
+                    &moment,
+                ));
+            }
+        });
+        Snapshot::new(entries)
     }
 }
-
-/// Buckets looked through by an entry that finds the registry full.
-const SWEEP: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,103 @@
-//! Read-only views of what the registry holds, for people and programs.
+//! Read-only views of what the registry holds, for people and programs, and the form in which it
+//! travels from one process to the next.
+
+mod portable;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use portable::{Imported, Snapshot, SnapshotEntry, SnapshotError};
+
 use crate::outcome::Cause;
-use crate::state::{self, Phase, Thresholds, Tick, Word};
+use crate::state::{self, Moment, lapsed};
+use crate::usual::Usual;
+use crate::word::{Phase, Tick, Word};
 
 /// The verdict on an address.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum State {
     /// Worth dialling. Also every address the registry has never heard of.
     Up,
+    /// Worth dialling, but its dials have been silent for longer than usual: better ones first.
+    Suspect,
     /// Not to be dialled now.
     Down,
+    /// Its down time is over, and a probe is due: the next to ask may send it.
+    ProbeDue,
+    /// As many probes are on their way as there may be: not to be dialled by others.
+    Probing,
+    /// It asked to be left alone for a while.
+    SetAside,
+    /// Up, because an operator said so.
+    ForcedUp,
+    /// Down, because an operator said so.
+    ForcedDown,
+    /// Given no new work, because an operator said so.
+    Drained,
 }
 
-/// One address at one moment.
+impl State {
+    /// Whether the address must not be dialled: what `is_fall_down` says.
+    #[must_use]
+    pub fn is_down(self) -> bool {
+        match self {
+            Self::Up | Self::Suspect | Self::ProbeDue | Self::ForcedUp => false,
+            Self::Down | Self::Probing | Self::SetAside | Self::ForcedDown | Self::Drained => true,
+        }
+    }
+
+    /// The word that configuration, metrics and snapshots use: `probe_due`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+            Self::ProbeDue => "probe_due",
+            Self::Probing => "probing",
+            Self::SetAside => "set_aside",
+            Self::ForcedUp => "forced_up",
+            Self::ForcedDown => "forced_down",
+            Self::Drained => "drained",
+        }
+    }
+
+    pub(crate) fn of_phase(phase: Phase) -> Self {
+        match phase {
+            Phase::Vacant | Phase::Claimed | Phase::Up => Self::Up,
+            Phase::Suspect | Phase::Raced => Self::Suspect,
+            Phase::Down => Self::Down,
+            // No phase of its own: the journal keeps it under this one.
+            Phase::Rising => Self::ProbeDue,
+            Phase::Probing => Self::Probing,
+            Phase::SetAside => Self::SetAside,
+            Phase::ForcedUp => Self::ForcedUp,
+            Phase::ForcedDown => Self::ForcedDown,
+            Phase::Drained => Self::Drained,
+        }
+    }
+
+    /// The inverse of `of_phase`.
+    pub(crate) fn to_phase(self) -> Phase {
+        match self {
+            Self::Up => Phase::Up,
+            Self::Suspect => Phase::Suspect,
+            Self::Down => Phase::Down,
+            Self::ProbeDue => Phase::Rising,
+            Self::Probing => Phase::Probing,
+            Self::SetAside => Phase::SetAside,
+            Self::ForcedUp => Phase::ForcedUp,
+            Self::ForcedDown => Phase::ForcedDown,
+            Self::Drained => Phase::Drained,
+        }
+    }
+}
+
+/// One address at one moment, by the thresholds of the handle that was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Status {
@@ -29,10 +109,18 @@ pub struct Status {
     pub failures: u8,
     /// Successes in a row since it went down; it comes up at the policy's `min_rises`.
     pub successes: u8,
+    /// How often it went down and has not made up for yet; from the second on, each doubles the
+    /// down time. Stops counting at 7; always 0 in [`Recovery::Open`](crate::Recovery::Open).
+    pub trips: u8,
     /// Why and when it failed last, as far as that is remembered.
     pub last_failure: Option<LastFailure>,
-    /// How long until it may be dialled again; `None` while it is up.
+    /// How long until it may be dialled again: the rest of its down time, of the probe's lease or
+    /// of the time it is set aside. `None` while it may be dialled, and where only an operator can
+    /// tell.
     pub retry_in: Option<Duration>,
+    /// How long a connect to it usually takes, to within half an octave. Known of addresses with a
+    /// record: pinned ones, and those that failed lately.
+    pub usual: Option<Duration>,
 }
 
 /// The latest failure of an address.
@@ -48,14 +136,15 @@ pub struct LastFailure {
 impl Status {
     /// An address without any evidence.
     pub(crate) fn unknown(address: SocketAddr) -> Self {
-        let state = State::Up;
         Self {
             address,
-            state,
+            state: State::Up,
             failures: 0,
             successes: 0,
+            trips: 0,
             last_failure: None,
             retry_in: None,
+            usual: None,
         }
     }
 
@@ -63,28 +152,30 @@ impl Status {
         address: SocketAddr,
         word: Word,
         last: Option<(Cause, Tick)>,
-        now: Tick,
-        thresholds: &Thresholds,
+        usual: Usual,
+        moment: &Moment<'_>,
     ) -> Self {
-        let last_failure = last.map(|(cause, at)| LastFailure {
-            cause,
-            age: now.since(at).time(),
-        });
-        let status = Self {
-            last_failure,
-            ..Self::unknown(address)
+        let now = moment.now.max(word.tick());
+        let moment = &Moment { now, ..*moment };
+        let verdict = state::verdict(word, moment);
+        let current = lapsed(word, moment);
+        let (failures, successes) = match current.phase() {
+            Phase::Rising | Phase::Probing => (0, current.streak()),
+            Phase::SetAside => (0, 0),
+            _ => (current.streak(), 0),
         };
-        if state::is_stale(word, now, thresholds) {
-            return status;
-        }
-        let down = state::is_down(word, now, thresholds);
-        let rising = word.phase() == Phase::Rising;
         Self {
-            state: if down { State::Down } else { State::Up },
-            failures: if rising { 0 } else { word.streak() },
-            successes: if rising { word.streak() } else { 0 },
-            retry_in: down.then(|| state::retry_in(word, now, thresholds)),
-            ..status
+            address,
+            state: verdict.state,
+            failures,
+            successes,
+            trips: current.trips(),
+            last_failure: last.map(|(cause, at)| LastFailure {
+                cause,
+                age: now.since(at).time(),
+            }),
+            retry_in: (!verdict.left.time().is_zero()).then(|| verdict.left.time()),
+            usual: usual.time(),
         }
     }
 }
@@ -92,8 +183,11 @@ impl Status {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Up => "up",
-            Self::Down => "down",
+            Self::ProbeDue => "probe due",
+            Self::SetAside => "set aside",
+            Self::ForcedUp => "forced up",
+            Self::ForcedDown => "forced down",
+            _ => self.name(),
         })
     }
 }

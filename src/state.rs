@@ -1,454 +1,535 @@
-//! The rules: what one word says of an address, and what an event makes of it.
+//! The rules: what a word says of an address, and what an event makes of it.
 //!
-//! Everything a verdict rests on lives in one 64-bit word, because separate counters and times
-//! cannot be read as one fact. This file is plain arithmetic on that word: whoever holds it
-//! (`record.rs`) loads, asks [`step`] and exchanges.
+//! Plain arithmetic on the word: whoever holds it (`record.rs`) loads, asks [`step`] and exchanges.
+//! The picture of the states is in `docs/states.md`.
 //!
-//! # The bit budget
-//!
-//! | bits | field | why so many |
-//! |--:|---|---|
-//! | 0-32 | tick | 33 bits of 4 ms: a turn of 1.09 years |
-//! | 33-46 | incarnation | 14 bits: how often the record has been given to a new address |
-//! | 47-54 | streak | 8 bits: thresholds go to 255 |
-//! | 55-57 | back-off | 3 bits: up to 128 times `fail_timeout`. Always 0 today |
-//! | 58-59 | override | 2 bits: forced up, forced down, drained. Always 0 today |
-//! | 60-63 | phase | 4 bits: five in use; room for probes and suspicion |
-//!
-//! A probe's lease begins at the tick of the word that offers it and needs no bits of its own.
-//!
-//! **The tick turns over.** Ages are taken modulo a turn, so a word that nobody has touched for
-//! exactly a turn looks young again, for at most one `fail_timeout` and 4.4 minutes (what may lie in
-//! the future, see `SKEW`): an address that failed 1.09 years ago may be skipped for that long.
-//! Nothing else follows from it.
-//!
-//! **The incarnation turns over** after 16 384 new addresses in one record. An exchange could be
-//! fooled only by a word equal in every bit, so all of these would have to come and go within one
-//! tick of 4 ms, 0.25 µs each; one takes a shard lock twice and costs more than that.
+//! Time changes no word. What a word means at a moment is what [`lapsed`] makes of it there, and
+//! every rule, for readers and for events, begins with that.
 
 use std::time::Duration;
 
-/// The registry's unit of time.
-pub(crate) const TICK: Duration = Duration::from_millis(4);
+use crate::outcome::Weight;
+use crate::snapshot::State;
+use crate::word::{Phase, Tick, Ticks, Word, whole_ticks};
 
-/// A moment, in ticks since the clock's origin, modulo a turn.
+/// What a policy decides by, in ticks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Tick(u64);
-
-/// A span, in ticks.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Ticks(u64);
-
-/// What a policy decides by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Thresholds {
+pub(crate) struct Rules {
+    /// At least 1.
     pub(crate) max_fails: u8,
+    /// At least 1.
     pub(crate) min_rises: u8,
     pub(crate) fail_timeout: Ticks,
+    /// `None`: at expiry everybody may try again.
+    pub(crate) probes: Option<Probes>,
+    /// At least `fail_timeout`.
+    pub(crate) max_fail_timeout: Ticks,
+    pub(crate) forget_after: Ticks,
 }
 
-/// What is recorded against an address.
+/// How an address is tried again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Probes {
+    /// From 1 to 7, which is what the word has room for.
+    pub(crate) permits: u8,
+    pub(crate) lease: Ticks,
+}
+
+/// What rules apply, to whom, when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) now: Tick,
+    /// The address's keyed hash, from which it gets its own jitter.
+    pub(crate) salt: u64,
+}
+
+/// What happened to an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Event {
-    Failure,
+    /// Weighs [`Weight::Count`] or [`Weight::Trip`].
+    Failure(Weight),
     Success,
+    /// It wants to be left alone for a span of this code.
+    RateLimited(u8),
+    /// A dial has been silent for longer than usual.
+    Silence,
+    /// Somebody would race the suspect against another.
+    Race,
+    /// Somebody would probe it.
+    Admit,
+    /// The probe under the lease that began at the tick has ended.
+    Settle(Tick, Settled),
+    /// An operator's word: one of the forced phases.
+    Force(Phase),
+    /// The operator takes the word back.
+    Release,
+    /// Forget everything.
+    Reset,
+    /// Evidence from elsewhere, as it was there; its incarnation means nothing here.
+    Restore(Word),
 }
 
-/// What a word says its record is doing.
+/// How a probe ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
-    /// Belongs to no address: may be taken.
-    Vacant,
-    /// Being given to an address; its key is not whole yet.
-    Claimed,
-    /// Up, with a streak of failures that may be zero.
-    Up,
-    /// Down, with a streak of failures.
-    Down,
-    /// Down, with a streak of successes.
-    Rising,
+pub(crate) enum Settled {
+    Success,
+    Failure,
+    RateLimited(u8),
+    /// Without a verdict: the permit is given back.
+    Nothing,
 }
 
-/// One address's whole state.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Word(u64);
-
-/// What `event` at `now` makes of `word`.
+/// What `event` makes of `word`.
 ///
 /// Equal words mean that there is nothing to write. A vacant or claimed word is returned as it is:
 /// it is nobody's.
-pub(crate) fn step(word: Word, event: Event, now: Tick, thresholds: &Thresholds) -> Word {
-    if !word.is_taken() {
+pub(crate) fn step(word: Word, event: Event, moment: &Moment<'_>) -> Word {
+    if !word.is_taken() || word.is_neutral() && event == Event::Success {
         return word;
     }
-    if event == Event::Success && word.is_neutral() {
-        return word;
+    let now = moment.now.max(word.tick());
+    let moment = &Moment { now, ..*moment };
+    let current = lapsed(word, moment);
+    let next = match event {
+        Event::Force(phase) => forced(current, phase, now),
+        Event::Release if word.phase().is_forced() => cleared(current).next_generation().at(now),
+        Event::Reset => reset(current, moment),
+        _ if word.phase().is_forced() => return word,
+        Event::Failure(weight) => failed(current, weight, moment),
+        Event::Success => succeeded(current, moment),
+        Event::RateLimited(span) => set_aside(current, span, moment),
+        Event::Silence => silent(current, now),
+        Event::Race => raced(current, now),
+        Event::Admit => admitted(current, moment),
+        Event::Settle(lease, settled) => settle(current, lease, settled, moment),
+        Event::Restore(other) => restored(current, word.tick(), other, moment),
+        Event::Release => return word,
+    };
+    // What had lapsed is written down only by what changes something.
+    if next == current { word } else { next }
+}
+
+fn failed(word: Word, weight: Weight, moment: &Moment<'_>) -> Word {
+    let Moment { rules, now, .. } = *moment;
+    let trips_at_once = weight == Weight::Trip;
+    match word.phase() {
+        Phase::Up | Phase::Suspect | Phase::Raced => {
+            let streak = word.streak().saturating_add(1);
+            if trips_at_once || streak >= rules.max_fails {
+                return tripped(word, streak.max(rules.max_fails), moment).with_permits(0);
+            }
+            word.with(word.phase(), streak).at(now)
+        }
+        Phase::SetAside if trips_at_once => tripped(word, rules.max_fails, moment).with_permits(0),
+        Phase::Probing => tripped(word, rules.max_fails, moment),
+        Phase::Down | Phase::Rising if is_expired(word, moment) => {
+            tripped(word, rules.max_fails, moment)
+        }
+        Phase::Down => word
+            .with(Phase::Down, word.streak().saturating_add(1))
+            .at(now),
+        Phase::Rising => {
+            // A probe's failure stands for a whole run of them; the classic counts from one.
+            let streak = rules.probes.map_or(1, |_| rules.max_fails);
+            relapsed(word.with(Phase::Down, streak)).at(now)
+        }
+        _ => word,
     }
-    let now = now.max(word.tick());
-    let word = if is_stale(word, now, thresholds) {
-        word.cleared()
+}
+
+/// Taken down, and marked as one that was down before.
+fn tripped(word: Word, streak: u8, moment: &Moment<'_>) -> Word {
+    let trips = match moment.rules.probes {
+        Some(_) => word.trips().saturating_add(1),
+        None => 0,
+    };
+    relapsed(word.with(Phase::Down, streak))
+        .with_trips(trips)
+        .next_generation()
+        .at(moment.now)
+}
+
+/// Down for every reader, whatever its thresholds: the streak that took it down is not in the word
+/// any more. Only a word that is probing has permits, so the mark is kept in their place.
+fn relapsed(word: Word) -> Word {
+    word.with_permits(1)
+}
+
+fn succeeded(word: Word, moment: &Moment<'_>) -> Word {
+    let Moment { rules, now, .. } = *moment;
+    match word.phase() {
+        Phase::Up if word.streak() > 0 => word.with(Phase::Up, 0).at(now),
+        // One trip is made up for by each `fail_timeout` that ends in a success: silence makes up
+        // for nothing, and heavy traffic not for all at once.
+        Phase::Up if word.trips() > 0 && now.since(word.tick()) >= rules.fail_timeout => {
+            word.with_trips(word.trips() - 1).at(now)
+        }
+        Phase::Suspect | Phase::Raced => word.with(Phase::Up, 0).at(now),
+        Phase::Down | Phase::Rising | Phase::Probing => {
+            let rises = rises(word).saturating_add(1);
+            if rises >= rules.min_rises {
+                return recovered(word, now);
+            }
+            match (word.phase(), rules.probes) {
+                (Phase::Probing, _) => word.with(Phase::Probing, rises),
+                (_, Some(_)) => word.with(Phase::Rising, rises).with_permits(0),
+                (_, None) => word.with(Phase::Rising, rises).with_permits(0).at(now),
+            }
+        }
+        _ => word,
+    }
+}
+
+fn rises(word: Word) -> u8 {
+    match word.phase() {
+        Phase::Rising | Phase::Probing => word.streak(),
+        _ => 0,
+    }
+}
+
+/// Up, with its trips still remembered.
+fn recovered(word: Word, now: Tick) -> Word {
+    word.with(Phase::Up, 0)
+        .with_permits(0)
+        .next_generation()
+        .at(now)
+}
+
+fn set_aside(word: Word, span: u8, moment: &Moment<'_>) -> Word {
+    match word.phase() {
+        Phase::Up | Phase::Suspect | Phase::Raced => aside(word, span, moment.now),
+        Phase::SetAside => {
+            let left = span_of(word.streak()).0 - moment.now.since(word.tick()).0;
+            if span_of(span).0 > left {
+                word.with(Phase::SetAside, span).at(moment.now)
+            } else {
+                word
+            }
+        }
+        _ => word,
+    }
+}
+
+fn aside(word: Word, span: u8, now: Tick) -> Word {
+    word.with(Phase::SetAside, span)
+        .with_permits(0)
+        .next_generation()
+        .at(now)
+}
+
+fn silent(word: Word, now: Tick) -> Word {
+    match word.phase() {
+        Phase::Up => word.with(Phase::Suspect, word.streak()).at(now),
+        _ => word,
+    }
+}
+
+fn raced(word: Word, now: Tick) -> Word {
+    let is_due = match word.phase() {
+        Phase::Suspect => true,
+        Phase::Raced => now.since(word.tick()) > RACE_LEASE,
+        _ => false,
+    };
+    if is_due {
+        word.with(Phase::Raced, word.streak()).at(now)
     } else {
         word
-    };
-    match event {
-        Event::Failure => failed(word, thresholds),
-        Event::Success => succeeded(word, thresholds),
     }
-    .at(now)
 }
 
-fn failed(word: Word, thresholds: &Thresholds) -> Word {
+fn admitted(word: Word, moment: &Moment<'_>) -> Word {
+    let Moment { rules, now, .. } = *moment;
+    let Some(probes) = rules.probes else {
+        return word;
+    };
     match word.phase() {
-        Phase::Up => {
-            let streak = word.streak().saturating_add(1);
-            let down = streak >= thresholds.max_fails;
-            word.with(if down { Phase::Down } else { Phase::Up }, streak)
+        Phase::Down | Phase::Rising if is_expired(word, moment) => word
+            .with(Phase::Probing, rises(word))
+            .with_permits(1)
+            .next_generation()
+            .at(now),
+        Phase::Probing if word.permits() == 0 || !is_leased(word, moment) => {
+            word.with_permits(1).at(now)
         }
-        Phase::Rising => word.with(Phase::Down, 1),
-        _ => word.with(Phase::Down, word.streak().saturating_add(1)),
+        Phase::Probing if word.permits() < probes.permits => word.with_permits(word.permits() + 1),
+        _ => word,
     }
 }
 
-fn succeeded(word: Word, thresholds: &Thresholds) -> Word {
-    let rises = match word.phase() {
-        Phase::Up => return word.cleared(),
-        Phase::Rising => word.streak().saturating_add(1),
-        _ => 1,
-    };
-    if rises >= thresholds.min_rises {
-        word.cleared()
+fn settle(word: Word, lease: Tick, settled: Settled, moment: &Moment<'_>) -> Word {
+    if word.phase() != Phase::Probing || word.tick() != lease || word.permits() == 0 {
+        return word;
+    }
+    let given_back = word.with_permits(word.permits() - 1);
+    match settled {
+        Settled::Nothing => given_back,
+        Settled::Failure => tripped(word, moment.rules.max_fails, moment),
+        Settled::RateLimited(span) => aside(word, span, moment.now),
+        Settled::Success => {
+            let rises = word.streak().saturating_add(1);
+            if rises >= moment.rules.min_rises {
+                return recovered(word, moment.now);
+            }
+            let rising = given_back.with(Phase::Probing, rises);
+            if rising.permits() == 0 {
+                rising.at(moment.now)
+            } else {
+                rising
+            }
+        }
+    }
+}
+
+fn forced(word: Word, phase: Phase, now: Tick) -> Word {
+    if word.phase() == phase {
+        return word;
+    }
+    word.with(phase, 0)
+        .with_permits(0)
+        .next_generation()
+        .at(now)
+}
+
+/// Nothing is held against it any more.
+fn cleared(word: Word) -> Word {
+    word.with(Phase::Up, 0).with_trips(0).with_permits(0)
+}
+
+fn reset(word: Word, moment: &Moment<'_>) -> Word {
+    let next = cleared(word);
+    if next == word {
+        return word;
+    }
+    let is_told = told(word) != told(next);
+    let next = if is_told {
+        next.next_generation()
     } else {
-        word.with(Phase::Rising, rises)
+        next
+    };
+    next.at(moment.now)
+}
+
+/// Takes over evidence from elsewhere, unless what is known here is as new, or it has lapsed.
+///
+/// A neutral word of the first generation knows nothing: its tick is that of a handle, or of
+/// whoever had the record before.
+fn restored(word: Word, known: Tick, other: Word, moment: &Moment<'_>) -> Word {
+    let age = moment.now.since(other.tick());
+    let is_unknown = word.is_neutral() && word.generation() == 0;
+    if !is_unknown && age >= moment.now.since(known) {
+        return word;
+    }
+    let next = word
+        .with(other.phase(), other.streak())
+        .with_trips(other.trips())
+        .with_permits(0)
+        .at(other.tick());
+    if lapsed(next, moment).is_neutral() {
+        return word;
+    }
+    let is_told = told(word) != told(next);
+    if is_told {
+        next.next_generation()
+    } else {
+        next
     }
 }
 
-/// Whether the address must not be dialled at `now`.
-pub(crate) fn is_down(word: Word, now: Tick, thresholds: &Thresholds) -> bool {
-    word.holds_down() && !is_stale(word, now, thresholds)
-}
-
-/// Whether the word has outlived its evidence: the next record clears it first.
-pub(crate) fn is_stale(word: Word, now: Tick, thresholds: &Thresholds) -> bool {
-    word.is_taken() && now.since(word.tick()) > thresholds.fail_timeout
-}
-
-/// How long until a down address may be dialled again; zero when it may.
-pub(crate) fn retry_in(word: Word, now: Tick, thresholds: &Thresholds) -> Duration {
-    if !is_down(word, now, thresholds) {
-        return Duration::ZERO;
-    }
-    // The age may equal the timeout and still be down, hence one tick more.
-    let left = thresholds.fail_timeout.0 + 1 - now.since(word.tick()).0;
-    Ticks(left).time()
-}
-
-/// A span in ticks, rounded up, so that nothing ends early.
-pub(crate) fn whole_ticks(time: Duration) -> Ticks {
-    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
-    Ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
-}
-
-impl Tick {
-    pub(crate) fn at(elapsed: Duration) -> Self {
-        // By parts: one division of 128 bits costs as much as all the rest of a read. What the
-        // multiplication could wrap is far above the mask.
-        let ticks = elapsed.as_secs().wrapping_mul(TICKS_PER_SECOND);
-        let rest = u64::from(elapsed.subsec_nanos() / TICK.subsec_nanos());
-        Self(ticks.wrapping_add(rest) & TICK_MASK)
-    }
-
-    /// The age of `earlier`. What lies slightly in the future is of age zero: another thread may
-    /// have taken its time a little later than ours.
-    pub(crate) fn since(self, earlier: Self) -> Ticks {
-        let age = self.0.wrapping_sub(earlier.0) & TICK_MASK;
-        Ticks(if age > TICK_MASK - SKEW { 0 } else { age })
-    }
-
-    fn max(self, other: Self) -> Self {
-        if self.since(other) == Ticks(0) {
-            other
-        } else {
-            self
+/// What `word` means at the moment: what time alone has undone is gone.
+///
+/// Keeps the tick. A neutral result is as good as no record.
+pub(crate) fn lapsed(word: Word, moment: &Moment<'_>) -> Word {
+    let Moment { rules, now, .. } = *moment;
+    let age = now.since(word.tick());
+    let up = word.with(Phase::Up, 0).with_permits(0);
+    let unless = |limit: Ticks, otherwise: Word| if age > limit { otherwise } else { word };
+    match word.phase() {
+        Phase::Up | Phase::Suspect | Phase::Raced => {
+            if age > rules.fail_timeout.max(rules.forget_after) {
+                up.with_trips(0)
+            } else {
+                unless(rules.fail_timeout, up)
+            }
         }
+        Phase::SetAside => {
+            let span = span_of(word.streak());
+            if age > span.and(rules.forget_after) {
+                up.with_trips(0)
+            } else {
+                unless(span, up)
+            }
+        }
+        Phase::Down | Phase::Rising => {
+            let limit = match rules.probes {
+                Some(_) => down_for(word, moment).and(rules.forget_after),
+                None => rules.fail_timeout,
+            };
+            unless(limit, cleared(word))
+        }
+        Phase::Probing => match rules.probes {
+            Some(probes) => unless(probes.lease.and(rules.forget_after), cleared(word)),
+            // Tried by those who probe; for the others its time is over.
+            None => cleared(word),
+        },
+        _ => word,
     }
+}
 
-    pub(crate) fn to_bits(self) -> u64 {
-        self.0
-    }
+/// What a reader is told, and for how long it will be told that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) state: State,
+    /// How long until it may be tried; zero when it may, or when only an operator can say.
+    pub(crate) left: Ticks,
+}
 
-    pub(crate) fn from_bits(bits: u64) -> Self {
-        Self(bits & TICK_MASK)
+impl Verdict {
+    /// Of an address that nothing is held against.
+    pub(crate) const UP: Self = Self {
+        state: State::Up,
+        left: Ticks(0),
+    };
+}
+
+/// The longest that evidence can matter by these rules.
+pub(crate) fn longest(rules: &Rules) -> Ticks {
+    let Some(probes) = rules.probes else {
+        return rules.fail_timeout;
+    };
+    rules
+        .max_fail_timeout
+        .max(probes.lease)
+        .max(span_of(u8::MAX))
+        .and(rules.forget_after)
+}
+
+/// The verdict on `word`, by the reader's own thresholds.
+pub(crate) fn verdict(word: Word, moment: &Moment<'_>) -> Verdict {
+    let Moment { rules, now, .. } = *moment;
+    let now = now.max(word.tick());
+    let moment = &Moment { now, ..*moment };
+    let word = lapsed(word, moment);
+    let age = now.since(word.tick());
+    // The age may equal the limit and the verdict still hold, hence one tick more.
+    let left = |limit: Ticks| Ticks((limit.0 + 1).saturating_sub(age.0));
+    let now_is = |state| Verdict {
+        state,
+        left: Ticks(0),
+    };
+    match word.phase() {
+        Phase::Up | Phase::Suspect | Phase::Raced if word.streak() >= rules.max_fails => Verdict {
+            state: State::Down,
+            left: left(rules.fail_timeout),
+        },
+        Phase::Suspect | Phase::Raced => now_is(State::Suspect),
+        // Too few for this reader, whoever took it down; unless it is down for everybody.
+        Phase::Down if word.streak() < rules.max_fails && word.permits() == 0 => Verdict::UP,
+        Phase::Rising if word.streak() >= rules.min_rises => Verdict::UP,
+        Phase::Down | Phase::Rising if is_expired(word, moment) => now_is(State::ProbeDue),
+        Phase::Down | Phase::Rising => Verdict {
+            state: State::Down,
+            left: left(down_for(word, moment)),
+        },
+        Phase::Probing => match rules.probes {
+            Some(probes) if word.permits() >= probes.permits && is_leased(word, moment) => {
+                Verdict {
+                    state: State::Probing,
+                    left: left(probes.lease),
+                }
+            }
+            _ => now_is(State::ProbeDue),
+        },
+        Phase::SetAside => Verdict {
+            state: State::SetAside,
+            left: left(span_of(word.streak())),
+        },
+        Phase::ForcedUp => now_is(State::ForcedUp),
+        Phase::ForcedDown => now_is(State::ForcedDown),
+        Phase::Drained => now_is(State::Drained),
+        Phase::Up | Phase::Vacant | Phase::Claimed => Verdict::UP,
     }
+}
+
+/// Whether time has to be asked to tell if the address may be dialled. `None`: yes.
+#[inline]
+pub(crate) fn is_down_at_any_time(word: Word, rules: &Rules) -> Option<bool> {
+    match word.phase() {
+        Phase::Up | Phase::Suspect | Phase::Raced if word.streak() < rules.max_fails => Some(false),
+        Phase::Vacant | Phase::Claimed | Phase::ForcedUp => Some(false),
+        Phase::ForcedDown | Phase::Drained => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether the down time is over and a probe may be sent. Never of a lapsed word in
+/// `Recovery::Open`: there it has lapsed.
+fn is_expired(word: Word, moment: &Moment<'_>) -> bool {
+    moment.now.since(word.tick()) > down_for(word, moment)
+}
+
+fn is_leased(word: Word, moment: &Moment<'_>) -> bool {
+    let lease = moment.rules.probes.map_or(Ticks(0), |probes| probes.lease);
+    moment.now.since(word.tick()) <= lease
+}
+
+/// How long this trip takes the address down: doubling with each, up to the cap, and a tenth of
+/// jitter that is the same for everybody who asks.
+fn down_for(word: Word, moment: &Moment<'_>) -> Ticks {
+    let rules = moment.rules;
+    if rules.probes.is_none() {
+        return rules.fail_timeout;
+    }
+    let (shortest, longest) = (rules.fail_timeout.0, rules.max_fail_timeout.0);
+    let base = (shortest << u32::from(word.trips().saturating_sub(1))).min(longest);
+    let jitter = (base / 10 * u64::from(mixed(moment.salt, word))) >> 16;
+    Ticks(if base < longest {
+        (base + jitter).min(longest)
+    } else {
+        // At the cap as well, or everything would come back at once.
+        (base - jitter).max(shortest)
+    })
+}
+
+/// 16 bits from the address, the process's seed (both in the salt) and the trip.
+fn mixed(salt: u64, word: Word) -> u16 {
+    let trip = u64::from(word.generation()) << 3 | u64::from(word.trips());
+    let mixed =
+        (salt ^ trip.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (mixed >> 48) as u16
+}
+
+/// The verdicts whose change is a transition. Suspicion is not one: it decides nothing alone.
+pub(crate) fn told(word: Word) -> Phase {
+    match word.phase() {
+        Phase::Suspect | Phase::Raced => Phase::Up,
+        Phase::Rising => Phase::Down,
+        phase => phase,
+    }
+}
+
+/// The code of the shortest span that is not shorter than `ticks`: four bits of exponent, four of
+/// mantissa.
+pub(crate) fn span_code(time: Duration) -> u8 {
+    let ticks = whole_ticks(time);
+    (0..=u8::MAX)
+        .find(|&code| span_of(code) >= ticks)
+        .unwrap_or(u8::MAX)
+}
+
+/// (16 + m) << e ticks: from 64 ms to 67 minutes.
+pub(crate) fn span_of(code: u8) -> Ticks {
+    Ticks((16 + u64::from(code & 0xf)) << (code >> 4))
 }
 
 impl Ticks {
-    pub(crate) fn time(self) -> Duration {
-        TICK.saturating_mul(u32::try_from(self.0).unwrap_or(u32::MAX))
+    fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
     }
 }
 
-impl Word {
-    /// A record that no address has had yet, as of `now`.
-    pub(crate) fn vacant(now: Tick) -> Self {
-        Self(0).at(now)
-    }
-
-    pub(crate) fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    pub(crate) fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    pub(crate) fn phase(self) -> Phase {
-        match self.0 >> PHASE_SHIFT {
-            1 => Phase::Claimed,
-            2 => Phase::Up,
-            3 => Phase::Down,
-            4 => Phase::Rising,
-            _ => Phase::Vacant,
-        }
-    }
-
-    pub(crate) fn streak(self) -> u8 {
-        (self.0 >> STREAK_SHIFT) as u8
-    }
-
-    pub(crate) fn tick(self) -> Tick {
-        Tick(self.0 & TICK_MASK)
-    }
-
-    pub(crate) fn incarnation(self) -> u64 {
-        self.0 >> INCARNATION_SHIFT & INCARNATION_MASK
-    }
-
-    pub(crate) fn is_vacant(self) -> bool {
-        self.phase() == Phase::Vacant
-    }
-
-    /// Belongs to an address whose key can be read.
-    pub(crate) fn is_taken(self) -> bool {
-        !matches!(self.phase(), Phase::Vacant | Phase::Claimed)
-    }
-
-    /// Up with nothing against it: the same as having no record at all.
-    pub(crate) fn is_neutral(self) -> bool {
-        self.phase() == Phase::Up && self.streak() == 0
-    }
-
-    /// Down, for as long as it is not stale.
-    pub(crate) fn holds_down(self) -> bool {
-        matches!(self.phase(), Phase::Down | Phase::Rising)
-    }
-
-    /// The next incarnation, on its way to an address. The tick stays: it never goes back.
-    pub(crate) fn claimed(self) -> Self {
-        let next = self.incarnation().wrapping_add(1) & INCARNATION_MASK;
-        let kept = self.0 & TICK_MASK;
-        Self(kept | next << INCARNATION_SHIFT).with(Phase::Claimed, 0)
-    }
-
-    /// The claimed word as its new address's, before any event.
-    pub(crate) fn taken(self) -> Self {
-        self.with(Phase::Up, 0)
-    }
-
-    pub(crate) fn vacated(self) -> Self {
-        self.with(Phase::Vacant, 0)
-    }
-
-    fn cleared(self) -> Self {
-        self.with(Phase::Up, 0)
-    }
-
-    fn with(self, phase: Phase, streak: u8) -> Self {
-        let phase = match phase {
-            Phase::Vacant => 0,
-            Phase::Claimed => 1,
-            Phase::Up => 2,
-            Phase::Down => 3,
-            Phase::Rising => 4,
-        };
-        let kept = self.0 & !(PHASE_MASK << PHASE_SHIFT) & !(STREAK_MASK << STREAK_SHIFT);
-        Self(kept | phase << PHASE_SHIFT | u64::from(streak) << STREAK_SHIFT)
-    }
-
-    fn at(self, tick: Tick) -> Self {
-        Self(self.0 & !TICK_MASK | tick.0)
-    }
-}
-
-const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
-const TICK_BITS: u32 = 33;
-const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
-const INCARNATION_SHIFT: u32 = 33;
-pub(crate) const INCARNATION_MASK: u64 = (1 << 14) - 1;
-const STREAK_SHIFT: u32 = 47;
-const STREAK_MASK: u64 = 0xff;
-const PHASE_SHIFT: u32 = 60;
-const PHASE_MASK: u64 = 0xf;
-
-/// How far in the future a tick may lie and still count as now: 65 536 ticks, 4.4 minutes.
-const SKEW: u64 = 1 << 16;
+/// How often callers race a suspect against another address.
+const RACE_LEASE: Ticks = Ticks(250);
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const CLASSIC: Thresholds = Thresholds {
-        max_fails: 3,
-        min_rises: 2,
-        fail_timeout: Ticks(15_000),
-    };
-
-    fn after(events: &[Event], now: Tick) -> Word {
-        events
-            .iter()
-            .fold(Word::vacant(now).claimed().taken(), |word, &event| {
-                step(word, event, now, &CLASSIC)
-            })
-    }
-
-    use Event::{Failure, Success};
-
-    #[test]
-    fn third_failure_in_a_row_takes_it_down() {
-        let now = Tick(100);
-        assert!(!is_down(after(&[Failure; 2], now), now, &CLASSIC));
-        assert!(is_down(after(&[Failure; 3], now), now, &CLASSIC));
-        assert!(!is_down(
-            after(&[Failure, Failure, Success, Failure], now),
-            now,
-            &CLASSIC
-        ));
-    }
-
-    #[test]
-    fn second_success_in_a_row_brings_it_up() {
-        let now = Tick(100);
-        let one = after(&[Failure, Failure, Failure, Success], now);
-        assert!(is_down(one, now, &CLASSIC));
-        assert!(step(one, Success, now, &CLASSIC).is_neutral());
-        let interrupted = step(step(one, Failure, now, &CLASSIC), Success, now, &CLASSIC);
-        assert!(is_down(interrupted, now, &CLASSIC));
-    }
-
-    #[test]
-    fn evidence_ends_one_tick_after_the_timeout() {
-        let down = after(&[Failure; 3], Tick(0));
-        assert!(is_down(down, Tick(14_999), &CLASSIC));
-        assert!(is_down(down, Tick(15_000), &CLASSIC));
-        assert!(!is_down(down, Tick(15_001), &CLASSIC));
-        assert_eq!(retry_in(down, Tick(15_000), &CLASSIC), TICK);
-        assert_eq!(retry_in(down, Tick(15_001), &CLASSIC), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_stale_record_is_cleared_before_the_next_one_counts() {
-        let two = after(&[Failure; 2], Tick(0));
-        assert!(is_down(
-            step(two, Failure, Tick(15_000), &CLASSIC),
-            Tick(15_000),
-            &CLASSIC
-        ));
-        let later = step(two, Failure, Tick(15_001), &CLASSIC);
-        assert_eq!((later.phase(), later.streak()), (Phase::Up, 1));
-        let down = after(&[Failure; 3], Tick(0));
-        assert!(step(down, Success, Tick(15_001), &CLASSIC).is_neutral());
-    }
-
-    #[test]
-    fn a_success_too_few_refreshes_the_time() {
-        let down = after(&[Failure; 3], Tick(0));
-        let rising = step(down, Success, Tick(15_000), &CLASSIC);
-        assert!(is_down(rising, Tick(30_000), &CLASSIC));
-        assert!(!is_down(rising, Tick(30_001), &CLASSIC));
-    }
-
-    #[test]
-    fn an_older_clock_sample_never_moves_time_back() {
-        let word = after(&[Failure], Tick(50));
-        assert_eq!(step(word, Failure, Tick(40), &CLASSIC).tick(), Tick(50));
-        assert_eq!(Tick(40).since(Tick(50)), Ticks(0));
-    }
-
-    #[test]
-    fn ages_survive_the_turn_of_the_tick() {
-        let last = Tick(TICK_MASK);
-        assert_eq!(Tick(4).since(last), Ticks(5));
-        assert_eq!(Tick::at(TICK * 5).since(Tick(2)), Ticks(3));
-        let down = after(&[Failure; 3], last);
-        assert!(is_down(down, Tick(14_999), &CLASSIC));
-        assert!(!is_down(down, Tick(15_000), &CLASSIC));
-    }
-
-    #[test]
-    fn a_moment_is_the_last_whole_tick() {
-        for nanos in [
-            0,
-            3_999_999,
-            4_000_000,
-            999_999_999,
-            1_000_000_000,
-            u64::MAX,
-        ] {
-            let expected = (nanos / 4_000_000) & TICK_MASK;
-            assert_eq!(
-                Tick::at(Duration::from_nanos(nanos)),
-                Tick(expected),
-                "{nanos} ns"
-            );
-        }
-    }
-
-    #[test]
-    fn spans_round_up() {
-        assert_eq!(whole_ticks(Duration::from_millis(4)), Ticks(1));
-        assert_eq!(whole_ticks(Duration::from_micros(4001)), Ticks(2));
-        assert_eq!(Ticks(15_000).time(), Duration::from_secs(60));
-    }
-
-    #[test]
-    fn a_reused_word_differs_from_every_earlier_one() {
-        let first = after(&[Failure; 3], Tick(9));
-        let second = first.vacated().claimed().taken();
-        assert_eq!(second.incarnation(), first.incarnation() + 1);
-        assert_eq!(second.tick(), first.tick());
-        assert!(second.is_neutral());
-    }
-
-    proptest! {
-        #[test]
-        fn no_word_and_no_event_panics_or_leaves_the_rules(
-            bits in any::<u64>(), now in 0..=TICK_MASK, success in any::<bool>(),
-            max_fails in 1u8.., min_rises in 1u8.., timeout in 1u64..1 << 25,
-        ) {
-            let thresholds = Thresholds { max_fails, min_rises, fail_timeout: Ticks(timeout) };
-            let event = if success { Success } else { Failure };
-            let word = Word::from_bits(bits);
-            let next = step(word, event, Tick(now), &thresholds);
-            prop_assert_eq!(next.incarnation(), word.incarnation());
-            prop_assert_eq!(next.is_taken(), word.is_taken());
-            if next != word {
-                prop_assert!(next.is_taken());
-            }
-            // A success never takes down what was up; a failure never brings up what was down.
-            let (was, is) = (is_down(word, Tick(now), &thresholds),
-                             is_down(next, Tick(now), &thresholds));
-            prop_assert!(!(success && !was && is));
-            prop_assert!(success || !was || is);
-        }
-
-        #[test]
-        fn packing_is_lossless(tick in 0..=TICK_MASK, streak in any::<u8>(), incarnation in 0..=INCARNATION_MASK) {
-            let word = Word(incarnation << INCARNATION_SHIFT).with(Phase::Down, streak).at(Tick(tick));
-            prop_assert_eq!(word.phase(), Phase::Down);
-            prop_assert_eq!(word.streak(), streak);
-            prop_assert_eq!(word.tick(), Tick(tick));
-            prop_assert_eq!(word.incarnation(), incarnation);
-        }
-    }
-}
+mod tests;

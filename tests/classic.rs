@@ -177,7 +177,7 @@ fn statuses_list_live_evidence_with_its_cause() {
 #[test]
 fn each_change_of_verdict_is_told_once() {
     let (registry, _) = registry(Policy::default());
-    let transitions = registry.subscribe(16);
+    let mut transitions = registry.subscribe(16);
     for _ in 0..5 {
         registry.record_failure(address(1), Cause::Reset);
     }

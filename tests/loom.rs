@@ -102,7 +102,7 @@ fn leave_neutral(registry: &Registry, address: SocketAddr) {
 fn two_trippers_make_exactly_one_transition() {
     loom::model(|| {
         let registry = registry(2, 2, 1);
-        let transitions = registry.subscribe(8);
+        let mut transitions = registry.subscribe(8);
         let k = address(1, 1);
         let threads = [(); 2].map(|()| spawn(&registry, move |r| r.add_fall_down(k)));
         for thread in threads {
@@ -119,7 +119,7 @@ fn two_trippers_make_exactly_one_transition() {
 fn a_trip_and_a_recovery_happen_one_after_the_other() {
     loom::model(|| {
         let registry = registry(2, 2, 1);
-        let transitions = registry.subscribe(8);
+        let mut transitions = registry.subscribe(8);
         let k = address(1, 1);
         registry.add_fall_down(k);
         let fail = spawn(&registry, move |r| r.add_fall_down(k));
