@@ -13,7 +13,7 @@ async fn main() {
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:9".to_owned());
     let registry = Registry::new(Policy::default());
-    let mut transitions = registry.subscribe(16);
+    let transitions = registry.subscribe(16);
     for _ in 0..5 {
         let began = Instant::now();
         match registry.connect(&target).await {
@@ -21,7 +21,7 @@ async fn main() {
             Err(error) => println!("{error} (after {:?})", began.elapsed()),
         }
     }
-    while let Some(change) = transitions.next() {
+    for change in transitions {
         println!(
             "{} went from {} to {}",
             change.address, change.from, change.to

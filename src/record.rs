@@ -63,6 +63,10 @@ pub(crate) enum Applied {
 /// A result counts only in the generation in which its attempt began: one that began before the
 /// address went down says nothing about the address that came up again.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(unreachable_pub, reason = "seen by dials alone")
+)]
 pub struct Ticket(u32);
 
 /// Whether a record counts against the capacity.

@@ -19,7 +19,9 @@ use crate::index::Index;
 use crate::journal::JournalEntry;
 use crate::policy::Policy;
 use crate::record::{Record, is_spent};
-use crate::snapshot::{Snapshot, SnapshotEntry, State, Status};
+#[cfg(feature = "tokio")]
+use crate::snapshot::State;
+use crate::snapshot::{Snapshot, SnapshotEntry, Status};
 use crate::state::{self, Moment, Verdict};
 use crate::sync::{Ledger, Link};
 use crate::word::{Tick, Word};

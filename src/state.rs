@@ -46,6 +46,10 @@ pub(crate) struct Moment<'a> {
 
 /// What happened to an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    not(any(feature = "tokio", test)),
+    expect(dead_code, reason = "only dials are silent and race")
+)]
 pub(crate) enum Event {
     /// Weighs [`Weight::Count`] or [`Weight::Trip`].
     Failure(Weight),

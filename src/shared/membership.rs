@@ -118,21 +118,18 @@ impl Shared {
 
     /// Evicts one record without evidence, an expired one before a neutral one.
     fn evict_one(&self, bucket: usize, now: Tick) -> bool {
-        let expired = |key, word: Word| !word.is_neutral() && self.may_go(key, word, now);
-        self.evict_where(bucket, now, expired)
-            || self.evict_where(bucket, now, |_, word| word.is_neutral())
+        let is_kind = |word: Word, neutral| word.is_taken() && word.is_neutral() == neutral;
+        [false, true].into_iter().any(|neutral| {
+            self.index.chain(bucket).any(|record| {
+                let word = record.word();
+                is_kind(word, neutral) && self.evict_if_spent(record, word, now)
+            })
+        })
     }
 
-    fn evict_where(
-        &self,
-        bucket: usize,
-        now: Tick,
-        chosen: impl Fn(Subject, Word) -> bool,
-    ) -> bool {
-        self.index.chain(bucket).any(|record| {
-            let (word, subject) = (record.word(), self.subject(record.key()));
-            word.is_taken() && chosen(subject, word) && self.evict(subject, now)
-        })
+    fn evict_if_spent(&self, record: &Record, word: Word, now: Tick) -> bool {
+        let subject = self.subject(record.key());
+        self.may_go(subject, word, now) && self.evict(subject, now)
     }
 
     /// Takes the address out, if nobody holds it and nothing speaks against it. The key may have
