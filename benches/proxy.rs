@@ -26,7 +26,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use risefall::judge::Judge;
 use risefall::{Cause, Policy, Registry, Status};
 use risefall_proxy::plan::Draft;
-use risefall_proxy::runtime::{self, Running};
+use risefall_proxy::runtime::{self, Running, Services};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -241,7 +241,7 @@ fn start<J: Judge + 'static>(judge: &Arc<Timed<J>>, targets: &Targets) -> Runnin
         ..Draft::default()
     };
     let plan = draft.resolve().expect("a valid plan");
-    runtime::start(plan, judge.clone(), None).expect("the proxy starts")
+    runtime::start(plan, Services::new(judge.clone())).expect("the proxy starts")
 }
 
 fn compare<J: Judge + 'static>(criterion: &mut Criterion, name: &str, judge: J) {

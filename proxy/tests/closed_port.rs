@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use risefall::{ManualClock, Policy, Registry};
 use risefall_proxy::plan::Draft;
-use risefall_proxy::runtime;
+use risefall_proxy::runtime::{self, Services};
 use support::{Client, DeadPort, Origin, Proxy, Response, echo_heads, socks5, socks5_address};
 
 /// A proxy whose verdicts last for a minute: no test takes that long.
@@ -98,7 +98,8 @@ async fn after_the_fail_timeout_the_address_is_tried_again() {
         ..Draft::default()
     };
     let fail_timeout = registry.policy().fail_timeout();
-    let running = runtime::start(draft.resolve().unwrap(), Arc::new(registry), None).unwrap();
+    let running =
+        runtime::start(draft.resolve().unwrap(), Services::new(Arc::new(registry))).unwrap();
     let proxy = running.forward_addresses()[0];
     let port = DeadPort::new();
     let address = port.address();

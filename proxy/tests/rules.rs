@@ -13,7 +13,7 @@ mod support;
 use std::net::SocketAddr;
 
 use risefall_proxy::plan::{Draft, PlanError};
-use risefall_proxy::runtime::{self, StartError};
+use risefall_proxy::runtime::{self, Services, StartError};
 use support::{
     Client, Origin, PATIENCE, Proxy, policy, socks5, socks5_address, socks5_name, until, within,
 };
@@ -200,7 +200,7 @@ async fn a_port_in_use_is_an_error_that_names_it() {
             ..Draft::default()
         };
         let judge = std::sync::Arc::new(proxy.registry.clone());
-        let error = runtime::start(plan.resolve().unwrap(), judge, None).unwrap_err();
+        let error = runtime::start(plan.resolve().unwrap(), Services::new(judge)).unwrap_err();
         assert!(matches!(error, StartError::Bind(_)));
         let text = error.to_string();
         assert!(text.contains(&proxy.address.to_string()), "{text}");

@@ -1,13 +1,14 @@
 //! The admin API: what the running proxy knows, for this machine only.
 //!
-//! `GET /status` answers JSON. The listener is on loopback, but a page in a browser on this machine
+//! `GET /status` answers JSON; `GET /status?address=192.0.2.7:443` tells of one address how it came
+//! to be what it is. The listener is on loopback, but a page in a browser on this machine
 //! can reach that too: through a name of its own that it has point to 127.0.0.1 (DNS rebinding). So
 //! a request whose `Host` is not a loopback name or address is refused.
 
 pub mod report;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -77,15 +80,10 @@ fn answer(request: &Request<Incoming>, report: &Report) -> Response<Full<Bytes>>
         );
     }
     match (request.uri().path(), request.method()) {
-        ("/status", &Method::GET | &Method::HEAD) => match serde_json::to_vec(&report.status()) {
-            Ok(json) => response(StatusCode::OK, "application/json", json),
-            Err(error) => {
-                tracing::error!(%error, "the status could not be written");
-                text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the status could not be written\n",
-                )
-            }
+        ("/status", &Method::GET | &Method::HEAD) => match asked_address(request.uri().query()) {
+            Ok(None) => json(&report.status()),
+            Ok(Some(address)) => json(&report.address(address)),
+            Err(refused) => text(StatusCode::BAD_REQUEST, refused),
         },
         ("/status", _) => {
             let mut refused = text(
@@ -98,6 +96,34 @@ fn answer(request: &Request<Incoming>, report: &Report) -> Response<Full<Bytes>>
             refused
         }
         _ => text(StatusCode::NOT_FOUND, "there is only /status here\n"),
+    }
+}
+
+/// The address that a query asks for: `address=192.0.2.7:443`, `address=[2001:db8::7]:443`.
+fn asked_address(query: Option<&str>) -> Result<Option<SocketAddr>, String> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(None);
+    };
+    let value = query.strip_prefix("address=").ok_or_else(|| {
+        format!("found the query {query:?}, expected address=IP:PORT, or no query\n")
+    })?;
+    let value = percent_decode_str(value).decode_utf8_lossy();
+    let address = value.parse().map_err(|_| {
+        format!("found the address {value:?}, expected one such as 192.0.2.7:443\n")
+    })?;
+    Ok(Some(address))
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(value) {
+        Ok(json) => response(StatusCode::OK, "application/json", json),
+        Err(error) => {
+            tracing::error!(%error, "the status could not be written");
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the status could not be written\n",
+            )
+        }
     }
 }
 
@@ -121,7 +147,7 @@ fn is_local(host: &[u8]) -> bool {
             .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response(status, "text/plain; charset=utf-8", text)
 }
 
@@ -147,6 +173,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_asked_for_as_it_is_written_or_encoded() {
+        for (query, address) in [
+            ("address=192.0.2.7:443", "192.0.2.7:443"),
+            ("address=[2001:db8::7]:443", "[2001:db8::7]:443"),
+            ("address=%5B2001%3Adb8%3A%3A7%5D%3A443", "[2001:db8::7]:443"),
+        ] {
+            let asked = asked_address(Some(query)).unwrap().unwrap();
+            assert_eq!(asked.to_string(), address, "{query}");
+        }
+        assert_eq!(asked_address(None), Ok(None));
+        assert_eq!(asked_address(Some("")), Ok(None));
+        for query in [
+            "address=",
+            "address=example.com:80",
+            "adress=1.2.3.4:5",
+            "address=%ff",
+        ] {
+            assert!(asked_address(Some(query)).is_err(), "{query}");
+        }
+    }
 
     #[test]
     fn only_loopback_names_are_local() {

@@ -11,13 +11,13 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::TypedValueParser as _;
 use ipnet::IpNet;
-use risefall::{Policy, PolicyError, Registry};
+use risefall::{Policy, PolicyError, Recovery, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{address, bad_usage, failed, say, summary};
 use crate::plan::{Draft, Limits, Plan, Timeouts, units};
-use crate::runtime::{self, Running};
+use crate::runtime::{self, Running, Services};
 use crate::telemetry::access::{AccessLog, Format, Sink};
 use crate::telemetry::log;
 
@@ -55,9 +55,20 @@ pub(super) struct Proxy {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Health")]
     min_rises: u8,
 
-    /// How long a down address is not dialled
+    /// How long a down address is not dialled. Each trip that follows before the earlier ones are
+    /// made up for doubles it (--recovery probe)
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration, help_heading = "Health")]
     fail_timeout: Duration,
+
+    /// The longest that a trip takes an address down [default: 5m, or --fail-timeout if that is
+    /// longer]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Health")]
+    max_fail_timeout: Option<Duration>,
+
+    /// What happens at the end of that time: probe lets one client at a time try the address, open
+    /// lets all
+    #[arg(long, value_name = "HOW", default_value = "probe", value_parser = recovery_parser(), help_heading = "Health")]
+    recovery: Recover,
 
     /// How long one address is dialled before that is a failure
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration, help_heading = "Health")]
@@ -100,6 +111,12 @@ pub(super) struct Proxy {
     /// Where access lines go: off, stdout, stderr or a file
     #[arg(long, value_name = "SINK", default_value = "stdout", value_parser = sink, help_heading = "Logs")]
     access_log: Sink,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Recover {
+    Open,
+    Probe,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -161,12 +178,32 @@ impl Proxy {
     }
 
     fn policy(&self) -> Result<Policy, PolicyError> {
-        Policy::builder()
+        let builder = Policy::builder()
             .max_fails(self.max_fails)
             .min_rises(self.min_rises)
             .fail_timeout(self.fail_timeout)
             .connect_timeout(self.connect_timeout)
-            .build()
+            // Two addresses that do not answer, one after the other, are waited for in full; and a
+            // probe that takes as long as it may is not given up for lost.
+            .dial_timeout(
+                DIAL_TIMEOUT
+                    .max(self.connect_timeout.saturating_mul(2))
+                    .min(DAY),
+            )
+            .recovery(match self.recovery {
+                Recover::Open => Recovery::Open,
+                Recover::Probe => Recovery::Probe {
+                    permits: 1,
+                    lease: DIAL_TIMEOUT
+                        .max(self.connect_timeout.saturating_mul(2))
+                        .min(DAY),
+                },
+            });
+        match self.max_fail_timeout {
+            Some(time) => builder.max_fail_timeout(time),
+            None => builder,
+        }
+        .build()
     }
 
     fn plan(&self) -> Result<Plan, Vec<crate::plan::PlanError>> {
@@ -210,7 +247,11 @@ fn serve(
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let transitions = registry.subscribe(TRANSITIONS);
-        let running = runtime::start(plan.clone(), Arc::new(registry.clone()), access)?;
+        let services = Services {
+            access,
+            ..Services::new(Arc::new(registry.clone()))
+        };
+        let running = runtime::start(plan.clone(), services)?;
         say(summary::of(plan, registry.policy(), &running).trim_end());
         tokio::select! {
             _ = stop_signal(&mut interrupt, &mut terminate) => {}
@@ -340,6 +381,16 @@ fn level_parser() -> impl clap::builder::TypedValueParser<Value = LevelFilter> {
         .try_map(|level| level.parse::<LevelFilter>())
 }
 
+fn recovery_parser() -> impl clap::builder::TypedValueParser<Value = Recover> {
+    clap::builder::PossibleValuesParser::new(["probe", "open"]).map(|how| {
+        if how == "open" {
+            Recover::Open
+        } else {
+            Recover::Probe
+        }
+    })
+}
+
 fn format_parser() -> impl clap::builder::TypedValueParser<Value = Format> {
     clap::builder::PossibleValuesParser::new(["text", "json"]).map(|format| {
         if format == "json" {
@@ -351,6 +402,8 @@ fn format_parser() -> impl clap::builder::TypedValueParser<Value = Format> {
 }
 
 const TRANSITIONS: usize = 1024;
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const LOST_LINES_PAUSE: Duration = Duration::from_secs(10);
 const EXAMPLES: &str = "\
 Examples:

@@ -1,4 +1,4 @@
-//! `risefall status`: asks the running proxy what it holds against which address.
+//! `risefall status`: asks the running proxy what it holds against which address, and why.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,15 +6,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 
 use super::{address, failed};
-use crate::admin::report::{AddressStatus, ProxyStatus};
+use crate::admin::report::{AddressReport, AddressStatus, ProxyStatus};
 use crate::plan::units;
 
-/// Show which addresses the running proxy holds for failing or down.
+/// Show which addresses the running proxy holds for failing or down, or why one of them is.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Status {
+    /// Show how this address came to be what it is. Example: 192.0.2.7:443
+    #[arg(value_name = "ADDR", value_parser = address)]
+    address: Option<SocketAddr>,
+
     /// Admin address of the running proxy
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = address)]
     admin: SocketAddr,
@@ -43,18 +48,10 @@ enum StatusError {
 
 impl Status {
     pub(super) fn run(self) -> ExitCode {
-        let shown = fetch(self.admin, PATIENCE).and_then(|body| {
-            let status =
-                serde_json::from_str::<ProxyStatus>(&body).map_err(|_| StatusError::NotOurs {
-                    admin: self.admin,
-                    found: start_of(&body),
-                })?;
-            Ok(if self.json {
-                format!("{body}\n")
-            } else {
-                show(&status)
-            })
-        });
+        let shown = match self.address {
+            None => self.shown("/status", show),
+            Some(address) => self.shown(&format!("/status?address={address}"), show_address),
+        };
         let shown = match shown {
             Ok(shown) => shown,
             Err(error) => return failed(error),
@@ -65,12 +62,30 @@ impl Status {
             _ => ExitCode::SUCCESS,
         }
     }
+
+    fn shown<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        show: impl FnOnce(&T) -> String,
+    ) -> Result<String, StatusError> {
+        let body = fetch(self.admin, path, PATIENCE)?;
+        let answer = serde_json::from_str(&body).map_err(|_| StatusError::NotOurs {
+            admin: self.admin,
+            found: start_of(&body),
+        })?;
+        Ok(if self.json {
+            format!("{body}\n")
+        } else {
+            show(&answer)
+        })
+    }
 }
 
-fn fetch(admin: SocketAddr, patience: Duration) -> Result<String, StatusError> {
+/// Asks for `path`.
+fn fetch(admin: SocketAddr, path: &str, patience: Duration) -> Result<String, StatusError> {
     let unreachable = |error| StatusError::Unreachable { admin, error };
     let stream = TcpStream::connect_timeout(&admin, patience).map_err(unreachable)?;
-    let answer = ask(stream, admin, patience).map_err(|error| match error.kind() {
+    let answer = ask(stream, admin, path, patience).map_err(|error| match error.kind() {
         // What a read deadline gives, by system.
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => StatusError::Silent {
             admin,
@@ -89,12 +104,17 @@ fn fetch(admin: SocketAddr, patience: Duration) -> Result<String, StatusError> {
     Ok(body.to_owned())
 }
 
-fn ask(mut stream: TcpStream, admin: SocketAddr, patience: Duration) -> io::Result<String> {
+fn ask(
+    mut stream: TcpStream,
+    admin: SocketAddr,
+    path: &str,
+    patience: Duration,
+) -> io::Result<String> {
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     write!(
         stream,
-        "GET /status HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MOST).read_to_end(&mut answer)?;
@@ -132,18 +152,63 @@ fn show(status: &ProxyStatus) -> String {
     out
 }
 
+fn show_address(report: &AddressReport) -> String {
+    let one = &report.status;
+    let mut out = table(std::slice::from_ref(one));
+    if let Some(usual) = one.usual_connect_ms {
+        out.push_str(&format!(
+            "a connect usually takes up to {}\n",
+            about(usual.max(1))
+        ));
+    }
+    if report.journal.is_empty() {
+        out.push_str("no changes are remembered\n");
+        return out;
+    }
+    out.push('\n');
+    let mut rows = vec![["WHEN", "FROM", "TO", "WHY"].map(String::from)];
+    rows.extend(report.journal.iter().map(|change| {
+        let why = match (&change.cause, change.evidence) {
+            (Some(cause), 0..=1) => cause.clone(),
+            (Some(cause), failures) => format!("{cause}, {failures} in a row"),
+            (None, 0) => "-".to_owned(),
+            (None, 1) => "1 success".to_owned(),
+            (None, successes) => format!("{successes} successes in a row"),
+        };
+        let when = format!("{} ago", about(change.age_ms));
+        [when, words(&change.from), words(&change.to), why]
+    }));
+    out.push_str(&aligned(&rows));
+    out
+}
+
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
 fn table(health: &[AddressStatus]) -> String {
-    let mut rows =
-        vec![["ADDRESS", "STATE", "STREAK", "LAST FAILURE", "NEXT TRY"].map(String::from)];
+    let heads = [
+        "ADDRESS",
+        "STATE",
+        "STREAK",
+        "TRIPS",
+        "LAST FAILURE",
+        "NEXT TRY",
+    ];
+    let mut rows = vec![heads.map(String::from)];
     rows.extend(health.iter().map(row));
-    let mut widths = [0; 5];
-    for row in &rows {
+    aligned(&rows)
+}
+
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.len().max(*width);
         }
     }
     let mut out = String::new();
-    for row in &rows {
+    for row in rows {
         let cells = row
             .iter()
             .zip(widths)
@@ -154,8 +219,9 @@ fn table(health: &[AddressStatus]) -> String {
     out
 }
 
-fn row(one: &AddressStatus) -> [String; 5] {
+fn row(one: &AddressStatus) -> [String; 6] {
     let streak = match (one.failures, one.successes) {
+        (0, 0) => "-".to_owned(),
         (failures, 0) => format!("{failures} failed"),
         (_, successes) => format!("{successes} succeeded"),
     };
@@ -164,14 +230,22 @@ fn row(one: &AddressStatus) -> [String; 5] {
         (Some(cause), None) => cause.clone(),
         (None, _) => "-".to_owned(),
     };
-    let next = match one.retry_in_ms {
-        Some(ms) => format!("in {}", about(ms)),
-        None => "any time".to_owned(),
+    let next = match (one.state.as_str(), one.retry_in_ms) {
+        ("probing", Some(ms)) => format!("after its probe, in {} at most", about(ms)),
+        (_, Some(ms)) => format!("in {}", about(ms)),
+        ("probe_due", None) => "now, by one client".to_owned(),
+        ("forced_down" | "drained", None) => "when released".to_owned(),
+        (_, None) => "any time".to_owned(),
+    };
+    let trips = match one.trips {
+        0 => "-".to_owned(),
+        trips => trips.to_string(),
     };
     [
         one.address.to_string(),
-        one.state.clone(),
+        words(&one.state),
         streak,
+        trips,
         last,
         next,
     ]
@@ -186,7 +260,8 @@ const ANSWER_MOST: u64 = 64 * 1024 * 1024;
 const EXAMPLES: &str = "\
 Examples:
   risefall status
-  risefall status --json | jq '.health[] | select(.state == \"down\")'";
+  risefall status 192.0.2.7:443
+  risefall status --json | jq '.health[] | select(.is_down)'";
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +270,12 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_accept_is_told_from_one_that_is_not_there() {
         let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = fetch(deaf.local_addr().unwrap(), Duration::from_millis(20)).unwrap_err();
+        let error = fetch(
+            deaf.local_addr().unwrap(),
+            "/status",
+            Duration::from_millis(20),
+        )
+        .unwrap_err();
         assert!(matches!(error, StatusError::Silent { .. }), "{error}");
         assert!(error.to_string().contains("may be out of files"), "{error}");
     }
@@ -210,11 +290,14 @@ mod tests {
             last_cause: Some("refused".to_owned()),
             last_failure_age_ms: Some(12_300),
             retry_in_ms: Some(47_700),
+            is_down: true,
+            trips: 2,
+            usual_connect_ms: None,
         };
         assert_eq!(
             table(&[one]),
-            "ADDRESS        STATE  STREAK    LAST FAILURE        NEXT TRY\n\
-             192.0.2.7:443  down   3 failed  refused, 12.3s ago  in 47.7s\n"
+            "ADDRESS        STATE  STREAK    TRIPS  LAST FAILURE        NEXT TRY\n\
+             192.0.2.7:443  down   3 failed  2      refused, 12.3s ago  in 47.7s\n"
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use risefall::Policy;
+use risefall::{Policy, Recovery};
 
 use super::VERSION;
 use crate::plan::{Access, Plan, units};
@@ -44,6 +44,13 @@ fn write_to(out: &mut String, plan: &Plan, policy: &Policy, running: &Running) -
         policy.min_rises(),
         units::show(policy.connect_timeout()),
     )?;
+    if let Recovery::Probe { .. } = policy.recovery() {
+        writeln!(
+            out,
+            "           then one probe at a time, each that fails doubling the time, up to {}",
+            units::show(policy.max_fail_timeout()),
+        )?;
+    }
     match (running.admin_address(), running.admin_error()) {
         (Some(address), _) => writeln!(out, "  admin    {address}  see: risefall status")?,
         (None, Some(error)) => writeln!(out, "  admin    none: {error}")?,

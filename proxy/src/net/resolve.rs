@@ -14,8 +14,23 @@ use tokio::sync::Semaphore;
 use crate::error::{Fault, is_out_of_files};
 use crate::proto::{Host, Target};
 
+/// Where names are looked up. Asked on threads that may block.
+pub trait Names: Send + Sync {
+    /// The addresses of a name, best first.
+    ///
+    /// # Errors
+    ///
+    /// The name is not found, or nobody knows.
+    fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The operating system's resolver: its files, its servers, its order (RFC 6724).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemNames;
+
 /// One worker's lookups.
 pub struct Resolver {
+    names: Arc<dyn Names>,
     places: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -23,14 +38,15 @@ pub struct Resolver {
 impl Resolver {
     /// At most `lookups` at a time, each waited for `timeout` at most, a place included.
     #[must_use]
-    pub fn new(lookups: usize, timeout: Duration) -> Self {
+    pub fn new(names: Arc<dyn Names>, lookups: usize, timeout: Duration) -> Self {
         Self {
+            names,
             places: Arc::new(Semaphore::new(lookups)),
             timeout,
         }
     }
 
-    /// The addresses of `target`, in the system's order of preference (RFC 6724).
+    /// The addresses of `target`, best first.
     ///
     /// # Errors
     ///
@@ -59,13 +75,13 @@ impl Resolver {
             .acquire_owned()
             .await
             .map_err(io::Error::other)?;
-        let name = name.to_owned();
+        let (names, name) = (Arc::clone(&self.names), name.to_owned());
         let lookup = tokio::task::spawn_blocking(move || {
-            let found = system_lookup(&name, port);
+            let found = names.look_up(&name, port);
             drop(place);
             found
         });
-        lookup.await.map_err(io::Error::other)?
+        lookup.await.map_err(io::Error::other)?.map(each_once)
     }
 }
 
@@ -80,16 +96,22 @@ fn unresolved(name: &str, error: io::Error) -> Fault {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "runs on a thread that may block")]
-fn system_lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let found = std::net::ToSocketAddrs::to_socket_addrs(&(name, port))?;
+impl Names for SystemNames {
+    #[expect(clippy::disallowed_methods, reason = "runs on a thread that may block")]
+    fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let found = std::net::ToSocketAddrs::to_socket_addrs(&(name, port))?;
+        Ok(found.take(ADDRESSES_MOST).collect())
+    }
+}
+
+fn each_once(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.map(unmapped).take(ADDRESSES_MOST) {
+    for address in found.into_iter().map(unmapped).take(ADDRESSES_MOST) {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
-    Ok(addresses)
+    addresses
 }
 
 /// One host is one address: rules and health records must not take `::ffff:a.b.c.d` for another.

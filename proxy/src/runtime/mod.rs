@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin;
 use crate::net::listen::{self, BindError};
+use crate::net::resolve::{Names, SystemNames};
 use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
 
@@ -81,26 +82,44 @@ struct Shared {
     /// Read by each worker through a cache of its own, so that a connection's start writes no line
     /// that another core reads.
     plan: Arc<ArcSwap<Plan>>,
-    judge: Arc<dyn Judge>,
-    access: Option<AccessLog>,
+    services: Services,
     /// Every address that this process listens on.
     own: Vec<SocketAddr>,
     cut: Arc<AtomicUsize>,
 }
 
+/// What a proxy is given beside its plan, and what outlives every plan.
+#[derive(Clone)]
+pub struct Services {
+    /// Asked before each dial, told how it went.
+    pub judge: Arc<dyn Judge>,
+    /// Asked for the addresses of names.
+    pub names: Arc<dyn Names>,
+    /// Told of each request; `None` tells nobody.
+    pub access: Option<AccessLog>,
+}
+
+impl Services {
+    /// The system's names, and no access log.
+    #[must_use]
+    pub fn new(judge: Arc<dyn Judge>) -> Self {
+        Self {
+            judge,
+            names: Arc::new(SystemNames),
+            access: None,
+        }
+    }
+}
+
 /// Starts `plan`: listens, and serves until [`Running::drain`] or [`Running::cut`].
 ///
-/// Every dial asks `judge`. If the admin address cannot be had, the proxy goes on without it; see
+/// If the admin address cannot be had, the proxy goes on without it; see
 /// [`Running::admin_error`].
 ///
 /// # Errors
 ///
 /// A listener or a thread cannot be had.
-pub fn start(
-    plan: Plan,
-    judge: Arc<dyn Judge>,
-    access: Option<AccessLog>,
-) -> Result<Running, StartError> {
+pub fn start(plan: Plan, services: Services) -> Result<Running, StartError> {
     let workers = plan.threads;
     let bound = plan
         .listen
@@ -118,8 +137,7 @@ pub fn start(
     let cut = Arc::new(AtomicUsize::new(0));
     let shared = Arc::new(Shared {
         plan: Arc::new(ArcSwap::from_pointee(plan)),
-        judge: Arc::clone(&judge),
-        access,
+        services,
         own: forward.iter().copied().chain(admin).collect(),
         cut: Arc::clone(&cut),
     });
@@ -136,6 +154,7 @@ pub fn start(
     }
     drop(alive);
     if let Some(bound) = admin_socket {
+        let judge = Arc::clone(&shared.services.judge);
         let report = admin::Report::new(judge, forward.clone());
         threads.push(worker::spawn_admin(bound.sockets, report, all_ended)?);
     }

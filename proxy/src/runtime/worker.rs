@@ -149,11 +149,12 @@ impl Worker {
             total: plan.limits.idle_origins,
             idle: ticks.span(plan.timeouts.pool_idle),
         };
-        let resolver = Resolver::new(plan.limits.lookups, plan.timeouts.resolve);
+        let names = Arc::clone(&shared.services.names);
+        let resolver = Resolver::new(names, plan.limits.lookups, plan.timeouts.resolve);
         let context = Context {
-            dialler: Dialler::new(Arc::clone(&shared.judge), resolver),
+            dialler: Dialler::new(Arc::clone(&shared.services.judge), resolver),
             pool: Pool::new(limits, ticks.clone()),
-            access: shared.access.as_ref().map(AccessLog::writer),
+            access: shared.services.access.as_ref().map(AccessLog::writer),
             http: http::builder(),
             draining: Cell::new(false),
             live: Cell::new(0),

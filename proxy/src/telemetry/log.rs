@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use risefall::{State, Transitions};
+use risefall::{State, Transition, Transitions};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::access::Format;
@@ -51,16 +51,27 @@ pub async fn transitions(mut transitions: Transitions) {
     let mut lost = 0;
     loop {
         let change = transitions.recv().await;
-        if change.to == State::Down {
-            let cause = change.cause.map(|cause| cause.to_string());
-            tracing::warn!(address = %change.address, cause, "address is down");
-        } else {
-            tracing::info!(address = %change.address, "address is up");
-        }
+        tell(&change);
         if transitions.lost() != lost {
             lost = transitions.lost();
             tracing::warn!(lost, "health changes came faster than they could be logged");
         }
+    }
+}
+
+fn tell(change: &Transition) {
+    let address = change.address;
+    let cause = change.cause.map(|cause| cause.to_string());
+    match change.to {
+        State::Down if change.from == State::Probing => {
+            tracing::info!(%address, cause, "address is still down: its probe failed");
+        }
+        State::Down => {
+            tracing::warn!(%address, cause, failures = change.evidence, "address is down");
+        }
+        State::Probing => tracing::info!(%address, "address is probed"),
+        State::Up => tracing::info!(%address, "address is up"),
+        state => tracing::info!(%address, "address is {state}"),
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use risefall::{Policy, Registry};
 use risefall_proxy::plan::Draft;
-use risefall_proxy::runtime::{self, Running, Stopped};
+use risefall_proxy::runtime::{self, Running, Services, Stopped};
 use risefall_proxy::telemetry::access::{AccessLog, Flush, Format};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,7 +69,11 @@ impl Proxy {
         let plan = draft.resolve().unwrap();
         let log = Log::default();
         let (access, flush) = AccessLog::start(log.clone(), Format::Text);
-        let running = runtime::start(plan, Arc::new(registry.clone()), Some(access)).unwrap();
+        let services = Services {
+            access: Some(access),
+            ..Services::new(Arc::new(registry.clone()))
+        };
+        let running = runtime::start(plan, services).unwrap();
         Self {
             address: running.forward_addresses()[0],
             registry,
