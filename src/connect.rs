@@ -1,35 +1,81 @@
-//! Dialling that asks the registry first and tells it every outcome.
+//! Dialling that asks the registry first and tells it every outcome: Happy Eyeballs (RFC 8305)
+//! that knows health.
+//!
+//! `order.rs` says which addresses are dialled and in which order, `race.rs` runs them against each
+//! other, `flight.rs` is one dial and what it tells. Here is the public door.
 
-use std::io;
+mod flight;
+mod order;
+mod race;
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use crate::error::{ConnectError, DialFailure, DialFault};
+use self::flight::Tcp;
+use crate::error::ConnectError;
 use crate::judge::Judge;
-use crate::outcome::Cause;
+use crate::policy::Policy;
 use crate::registry::Registry;
+use crate::resolve::{Resolve, SystemResolver};
+
+/// How long a dial may take and what it may risk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) fail_open: bool,
+}
+
+impl Options {
+    fn of(policy: &Policy) -> Self {
+        Self {
+            connect_timeout: policy.connect_timeout(),
+            dial_timeout: policy.dial_timeout(),
+            fail_open: policy.fail_open(),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.dial_timeout)
+            .unwrap_or_else(|| now + NEVER)
+    }
+}
 
 impl Registry {
-    /// Resolves `target`, skips the addresses that are down, dials the others one after another
-    /// until one answers, and records every outcome.
+    /// Resolves `target`, skips the addresses that are down, races the others as RFC 8305 has it,
+    /// and records every outcome. The first that answers wins.
     ///
-    /// Names are resolved off the async threads, for as long as the system takes: give the whole
-    /// call a deadline of your own if that may be too long. Each address is given the policy's
-    /// `connect_timeout` (default 5 s). An answer is a success; refusal, reset, unreachable host
-    /// and time-out are failures; what is this host's own fault (no route, out of files, buffers
-    /// or ports) blames nobody.
+    /// - **Order**: up before suspect, families interleaved (§4), slow ones behind; an address that
+    ///   is due for a probe, or a suspect's race of the second, is dialled beside the first good
+    ///   one, so that finding out costs the caller nothing. At most one such dial a call; it goes
+    ///   on in a task of its own when another has won.
+    /// - **Pace**: the next address is dialled when one has failed, or has been silent for four
+    ///   times its usual connect time: at least the policy's `suspect_after` (30 ms), at most its
+    ///   `attempt_delay` (250 ms, §5). Silence makes an address suspect, if there is another.
+    /// - **Limits**: each address is given the policy's `connect_timeout` (default 5 s), the whole
+    ///   call its `dial_timeout` (10 s), name resolution included.
+    /// - **Evidence**: an answer is a success; refusal, reset, unreachable host and time-out are
+    ///   failures; what is this host's own fault (no route, out of files, buffers or ports) blames
+    ///   nobody. Losers of the race blame nobody either, unless they had been silent for
+    ///   `stall_after`.
+    /// - When all addresses are down it fails at once, or dials the one whose turn comes first if
+    ///   the policy says [`fail_open`](crate::Policy::fail_open).
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], with the cause of each address. When all are down it returns at once.
+    /// [`ConnectError`], with the cause of each address.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up the dial. If it had been silent for `stall_after` (default
-    /// 1 s) that is recorded as a failure; sooner, nothing is recorded.
+    /// Dropping the future gives up its dials. Those that had been silent for `stall_after`
+    /// (default 1 s) are recorded as failures; of the others nothing is, and a probe's permit is
+    /// given back.
     ///
     /// # Examples
     ///
@@ -40,11 +86,11 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub async fn connect<A: ToSocketAddrs>(&self, target: A) -> Result<TcpStream, ConnectError> {
-        self.connect_timeout(target, self.policy().connect_timeout())
-            .await
+        self.connect_by(target, Options::of(self.policy())).await
     }
 
-    /// As [`connect`](Self::connect), dialling each address no longer than `timeout`.
+    /// As [`connect`](Self::connect), dialling each address no longer than `timeout`, and all of
+    /// them no longer than twice that if that is more than the policy's `dial_timeout`.
     ///
     /// # Errors
     ///
@@ -58,17 +104,114 @@ impl Registry {
         target: A,
         timeout: Duration,
     ) -> Result<TcpStream, ConnectError> {
-        let addresses: Vec<_> = lookup_host(target)
+        self.connect_by(target, with_timeout(self.policy(), timeout))
             .await
+    }
+
+    /// Dials with choices of its own: resolver, timeouts, failing open.
+    pub fn connector(&self) -> Connector {
+        Connector {
+            registry: self.clone(),
+            resolver: SystemResolver,
+            options: Options::of(self.policy()),
+        }
+    }
+
+    async fn connect_by<A: ToSocketAddrs>(
+        &self,
+        target: A,
+        options: Options,
+    ) -> Result<TcpStream, ConnectError> {
+        let deadline = options.deadline();
+        let addresses: Vec<_> = timeout_at(deadline, lookup_host(target))
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .map_err(ConnectError::Resolve)?
             .collect();
-        connect_timeout(self, &addresses, timeout)
+        let won = race::connect(self, &Tcp, &addresses, &options, deadline).await;
+        won.map(|(stream, _)| stream)
+    }
+}
+
+/// Dials by a registry, with choices of its own. From [`Registry::connector`].
+#[derive(Clone, Debug)]
+#[must_use = "call `connect` to dial"]
+pub struct Connector<R = SystemResolver> {
+    registry: Registry,
+    resolver: R,
+    options: Options,
+}
+
+impl<R: Resolve> Connector<R> {
+    /// Looks names up there. Default: [`SystemResolver`].
+    pub fn resolver<S: Resolve>(self, resolver: S) -> Connector<S> {
+        let Self {
+            registry, options, ..
+        } = self;
+        Connector {
+            registry,
+            resolver,
+            options,
+        }
+    }
+
+    /// How long one address is dialled. Default: the policy's.
+    pub fn connect_timeout(mut self, time: Duration) -> Self {
+        self.options.connect_timeout = time;
+        self
+    }
+
+    /// How long one call may take, name resolution included. Default: the policy's.
+    pub fn dial_timeout(mut self, time: Duration) -> Self {
+        self.options.dial_timeout = time;
+        self
+    }
+
+    /// Whether the address whose turn comes first is dialled when all are down; never one that an
+    /// operator took out. Default: the policy's.
+    pub fn fail_open(mut self, fail_open: bool) -> Self {
+        self.options.fail_open = fail_open;
+        self
+    }
+
+    /// Resolves `host` and dials its addresses, as [`Registry::connect`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Registry::connect`].
+    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        let deadline = self.options.deadline();
+        let addresses = timeout_at(deadline, self.resolver.resolve(host, port))
             .await
-            .map(|(stream, _)| stream)
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+            .map_err(ConnectError::Resolve)?;
+        let won = race::connect(&self.registry, &Tcp, &addresses, &self.options, deadline).await;
+        won.map(|(stream, _)| stream)
+    }
+
+    /// Dials addresses that are known already, best first, and says which answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Registry::connect`].
+    pub async fn connect_to(
+        &self,
+        addresses: &[SocketAddr],
+    ) -> Result<(TcpStream, SocketAddr), ConnectError> {
+        let deadline = self.options.deadline();
+        race::connect(&self.registry, &Tcp, addresses, &self.options, deadline).await
     }
 }
 
-/// Dials the first of `addresses` that is up and answers, and says which that was.
+/// Dials the addresses as [`Registry::connect`] does, and says which answered.
 ///
 /// # Errors
 ///
@@ -77,119 +220,21 @@ impl Registry {
 /// # Cancel safety
 ///
 /// As [`Registry::connect`].
-pub async fn connect(
-    judge: &dyn Judge,
+pub async fn connect<J: Judge + Clone + 'static>(
+    judge: &J,
     addresses: &[SocketAddr],
 ) -> Result<(TcpStream, SocketAddr), ConnectError> {
-    connect_timeout(judge, addresses, judge.policy().connect_timeout()).await
+    let options = Options::of(judge.policy());
+    race::connect(judge, &Tcp, addresses, &options, options.deadline()).await
 }
 
-/// As [`connect`], dialling each address no longer than `timeout`.
-///
-/// # Errors
-///
-/// As [`Registry::connect`].
-///
-/// # Cancel safety
-///
-/// As [`Registry::connect`].
-pub async fn connect_timeout(
-    judge: &dyn Judge,
-    addresses: &[SocketAddr],
-    timeout: Duration,
-) -> Result<(TcpStream, SocketAddr), ConnectError> {
-    let mut attempts = Vec::new();
-    for &address in addresses {
-        let fault = if judge.is_fall_down(&address) {
-            DialFault::Down(judge.status(&address))
-        } else {
-            match dial(judge, address, timeout).await {
-                Ok(stream) => return Ok((stream, address)),
-                Err(fault) => fault,
-            }
-        };
-        attempts.push(DialFailure { address, fault });
-    }
-    Err(failed(attempts))
-}
-
-async fn dial(
-    judge: &dyn Judge,
-    address: SocketAddr,
-    timeout: Duration,
-) -> Result<TcpStream, DialFault> {
-    let attempt = Attempt {
-        judge,
-        address,
-        began: Instant::now(),
-    };
-    let answer = tokio::time::timeout(timeout, TcpStream::connect(address)).await;
-    match answer.map(|answer| answer.and_then(not_ourselves)) {
-        Ok(Ok(stream)) => {
-            attempt.settle(|attempt| judge.record_success(attempt.address));
-            Ok(stream)
-        }
-        Ok(Err(error)) => {
-            attempt.settle(|attempt| {
-                if let Some(cause) = Cause::of(&error) {
-                    judge.record_failure(attempt.address, cause);
-                }
-            });
-            Err(DialFault::Io(error))
-        }
-        Err(_) => {
-            attempt.settle(|attempt| judge.record_failure(attempt.address, Cause::TimedOut));
-            Err(DialFault::TimedOut(timeout))
-        }
+fn with_timeout(policy: &Policy, timeout: Duration) -> Options {
+    Options {
+        connect_timeout: timeout,
+        dial_timeout: policy.dial_timeout().max(timeout.saturating_mul(2)),
+        ..Options::of(policy)
     }
 }
 
-/// A dial on its way. Dropped unsettled, the caller has given up on it.
-struct Attempt<'a> {
-    judge: &'a dyn Judge,
-    address: SocketAddr,
-    began: Instant,
-}
-
-impl Attempt<'_> {
-    fn settle(self, record: impl FnOnce(&Self)) {
-        record(&self);
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if self.began.elapsed() >= self.judge.policy().stall_after() {
-            self.judge.record_failure(self.address, Cause::Stalled);
-        }
-    }
-}
-
-/// Refuses a stream that is connected to itself.
-///
-/// TCP's simultaneous open lets a dial to a closed port of this host succeed when the system picks
-/// that very port as the source: an answer from nobody. A peer that has gone again before it could
-/// be looked at has reset the connection.
-fn not_ourselves(stream: TcpStream) -> io::Result<TcpStream> {
-    let peer = stream.peer_addr().map_err(|error| match error.kind() {
-        io::ErrorKind::NotConnected => io::ErrorKind::ConnectionReset.into(),
-        _ => error,
-    })?;
-    if peer.ip().is_loopback() && stream.local_addr()? == peer {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    Ok(stream)
-}
-
-fn failed(attempts: Vec<DialFailure>) -> ConnectError {
-    let down = attempts.iter().map(|attempt| match &attempt.fault {
-        DialFault::Down(status) => Some(*status),
-        _ => None,
-    });
-    match down.collect::<Option<Vec<_>>>() {
-        Some(addresses) if addresses.is_empty() => ConnectError::NoAddress,
-        Some(addresses) => ConnectError::FallDown { addresses },
-        None => ConnectError::Unreachable { attempts },
-    }
-}
+/// As good as no deadline: 30 years.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::address::Key;
 use crate::admit::Admission;
-pub use crate::connect::{connect, connect_timeout};
+pub use crate::connect::connect;
 use crate::journal::JournalEntry;
 use crate::outcome::{Cause, Outcome};
 use crate::policy::Policy;
@@ -160,61 +160,68 @@ impl Judge for Registry {
     }
 }
 
-/// Whoever holds one by reference count is one.
-impl<J: Judge + ?Sized> Judge for Arc<J> {
-    fn is_fall_down(&self, address: &SocketAddr) -> bool {
-        (**self).is_fall_down(address)
-    }
+/// Whoever refers to a judge is one.
+macro_rules! forward_to_what_it_refers_to {
+    ($reference:ty) => {
+        impl<J: Judge + ?Sized> Judge for $reference {
+            fn is_fall_down(&self, address: &SocketAddr) -> bool {
+                (**self).is_fall_down(address)
+            }
 
-    fn record_success(&self, address: SocketAddr) {
-        (**self).record_success(address);
-    }
+            fn record_success(&self, address: SocketAddr) {
+                (**self).record_success(address);
+            }
 
-    fn record_failure(&self, address: SocketAddr, cause: Cause) {
-        (**self).record_failure(address, cause);
-    }
+            fn record_failure(&self, address: SocketAddr, cause: Cause) {
+                (**self).record_failure(address, cause);
+            }
 
-    fn status(&self, address: &SocketAddr) -> Status {
-        (**self).status(address)
-    }
+            fn status(&self, address: &SocketAddr) -> Status {
+                (**self).status(address)
+            }
 
-    fn statuses(&self) -> Vec<Status> {
-        (**self).statuses()
-    }
+            fn statuses(&self) -> Vec<Status> {
+                (**self).statuses()
+            }
 
-    fn overflow(&self) -> u64 {
-        (**self).overflow()
-    }
+            fn overflow(&self) -> u64 {
+                (**self).overflow()
+            }
 
-    fn policy(&self) -> &Policy {
-        (**self).policy()
-    }
+            fn policy(&self) -> &Policy {
+                (**self).policy()
+            }
 
-    fn journal(&self, address: &SocketAddr) -> Vec<JournalEntry> {
-        (**self).journal(address)
-    }
+            fn journal(&self, address: &SocketAddr) -> Vec<JournalEntry> {
+                (**self).journal(address)
+            }
 
-    fn standing(&self, address: &SocketAddr) -> Standing {
-        (**self).standing(address)
-    }
+            fn standing(&self, address: &SocketAddr) -> Standing {
+                (**self).standing(address)
+            }
 
-    fn try_admit(&self, address: &SocketAddr) -> Admission {
-        (**self).try_admit(address)
-    }
+            fn try_admit(&self, address: &SocketAddr) -> Admission {
+                (**self).try_admit(address)
+            }
 
-    fn begin(&self, address: &SocketAddr) -> Ticket {
-        (**self).begin(address)
-    }
+            fn begin(&self, address: &SocketAddr) -> Ticket {
+                (**self).begin(address)
+            }
 
-    fn end(&self, address: SocketAddr, ticket: Ticket, outcome: Outcome, took: Duration) {
-        (**self).end(address, ticket, outcome, took);
-    }
+            fn end(&self, address: SocketAddr, ticket: Ticket, outcome: Outcome, took: Duration) {
+                (**self).end(address, ticket, outcome, took);
+            }
 
-    fn note_silence(&self, address: SocketAddr, ticket: Ticket) {
-        (**self).note_silence(address, ticket);
-    }
+            fn note_silence(&self, address: SocketAddr, ticket: Ticket) {
+                (**self).note_silence(address, ticket);
+            }
 
-    fn claim_race(&self, address: &SocketAddr) -> bool {
-        (**self).claim_race(address)
-    }
+            fn claim_race(&self, address: &SocketAddr) -> bool {
+                (**self).claim_race(address)
+            }
+        }
+    };
 }
+
+forward_to_what_it_refers_to!(Arc<J>);
+forward_to_what_it_refers_to!(&J);

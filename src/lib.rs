@@ -50,6 +50,8 @@ mod outcome;
 mod policy;
 mod record;
 mod registry;
+#[cfg(feature = "tokio")]
+mod resolve;
 mod shared;
 mod snapshot;
 mod state;
@@ -59,6 +61,8 @@ mod word;
 
 pub use admit::{Admission, Attempt, Permit};
 pub use clock::{CachedClock, Clock, ManualClock, MonotonicClock};
+#[cfg(feature = "tokio")]
+pub use connect::Connector;
 pub use endpoint::Endpoint;
 pub use error::{AlreadyInUse, PolicyError};
 #[cfg(feature = "tokio")]
@@ -69,6 +73,8 @@ pub use journal::JournalEntry;
 pub use outcome::{Cause, Outcome, Weight};
 pub use policy::{Policy, PolicyBuilder, Recovery};
 pub use registry::{Registry, RegistryBuilder};
+#[cfg(feature = "tokio")]
+pub use resolve::{Resolve, SystemResolver};
 pub use snapshot::{Imported, LastFailure, Snapshot, SnapshotEntry, SnapshotError, State, Status};
 
 #[doc = include_str!("docs/internals.md")]

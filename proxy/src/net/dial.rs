@@ -50,11 +50,11 @@ impl Dialler {
         let (stream, address) = match target.address() {
             Some(address) => {
                 check(guard, address)?;
-                judge::connect(&*self.judge, &[address]).await?
+                judge::connect(&self.judge, &[address]).await?
             }
             None => {
                 let addresses = allowed(guard, self.resolver.resolve(target).await?)?;
-                judge::connect(&*self.judge, &addresses).await?
+                judge::connect(&self.judge, &addresses).await?
             }
         };
         stream.set_nodelay(true)?;
