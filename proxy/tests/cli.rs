@@ -279,6 +279,15 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
     for word in ["down", "3 failed", "refused", "ago", "in 1h"] {
         assert!(row.contains(word), "{row}");
     }
+    let story = risefall(&["status", &dead.to_string(), "--admin", &admin]);
+    let story = text(&story.stdout);
+    let change = story.lines().last().unwrap();
+    let words: Vec<_> = change.split_whitespace().collect();
+    assert_eq!(
+        words[2..],
+        ["up", "down", "refused,", "3", "in", "a", "row"],
+        "{story}"
+    );
     let json = risefall(&["status", "--json", "--admin", &admin]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["health"][0]["state"], "down");
@@ -360,6 +369,14 @@ fn the_admin_api_answers_loopback_names_only() {
         ("GET /status HTTP/1.1\r\nHost: [::1]\r\n", "200"),
         ("GET /status HTTP/1.1\r\nHost: rebound.example\r\n", "403"),
         ("GET /status HTTP/1.1\r\n", "403"),
+        (
+            "GET /status?address=[::1]:9 HTTP/1.1\r\nHost: localhost\r\n",
+            "200",
+        ),
+        (
+            "GET /status?address=nobody HTTP/1.1\r\nHost: localhost\r\n",
+            "400",
+        ),
         ("POST /status HTTP/1.1\r\nHost: localhost\r\n", "405"),
         ("GET / HTTP/1.1\r\nHost: localhost\r\n", "404"),
     ] {

@@ -10,14 +10,12 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use risefall::{ManualClock, Policy, Registry};
-use risefall_proxy::plan::Draft;
-use risefall_proxy::runtime::{self, Services};
-use support::{Client, DeadPort, Origin, Proxy, Response, echo_heads, socks5, socks5_address};
+use risefall_proxy::net::resolve::SystemNames;
+use support::{DeadPort, Origin, Proxy, echo_heads, socks5, socks5_address};
 
 /// A proxy whose verdicts last for a minute: no test takes that long.
 fn start() -> Proxy {
@@ -76,45 +74,25 @@ async fn a_down_address_is_not_dialled_even_if_it_has_come_back() {
     assert_eq!(origin.connections(), 0);
 }
 
-/// Gets `target` through the proxy at `proxy`.
-async fn get(proxy: SocketAddr, target: SocketAddr) -> Response {
-    let mut client = Client::connect(proxy).await;
-    client
-        .send(format!(
-            "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n"
-        ))
-        .await;
-    client.response().await
-}
-
 #[tokio::test]
 async fn after_the_fail_timeout_the_address_is_tried_again() {
     let clock = Arc::new(ManualClock::new());
     let registry = Registry::builder().clock(Arc::clone(&clock) as _).build();
-    let draft = Draft {
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        admin: None,
-        threads: 1,
-        ..Draft::default()
-    };
     let fail_timeout = registry.policy().fail_timeout();
-    let running =
-        runtime::start(draft.resolve().unwrap(), Services::new(Arc::new(registry))).unwrap();
-    let proxy = running.forward_addresses()[0];
+    let proxy = Proxy::by(registry, Arc::new(SystemNames), |_| ());
     let port = DeadPort::new();
     let address = port.address();
     for _ in 0..3 {
-        assert_eq!(get(proxy, address).await.status(), 502);
+        assert_eq!(proxy.get(address, "/").await.status(), 502);
     }
-    assert_eq!(get(proxy, address).await.status(), 503);
+    assert_eq!(proxy.get(address, "/").await.status(), 503);
     let origin = Origin::revive(port, echo_heads);
     let second = Duration::from_secs(1);
     clock.advance(fail_timeout - second);
-    assert_eq!(get(proxy, address).await.status(), 503);
+    assert_eq!(proxy.get(address, "/").await.status(), 503);
     clock.advance(2 * second);
-    assert_eq!(get(proxy, address).await.status(), 200);
+    assert_eq!(proxy.get(address, "/").await.status(), 200);
     assert_eq!(origin.connections(), 1);
-    running.cut();
 }
 
 #[tokio::test]

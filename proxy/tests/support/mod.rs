@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use risefall::{Policy, Registry};
+use risefall_proxy::net::resolve::{Names, SystemNames};
 use risefall_proxy::plan::Draft;
 use risefall_proxy::runtime::{self, Running, Services, Stopped};
 use risefall_proxy::telemetry::access::{AccessLog, Flush, Format};
@@ -58,6 +59,11 @@ impl Proxy {
 
     /// One worker, no admin API, and what `change` makes of that.
     pub fn with(policy: Policy, change: impl FnOnce(&mut Draft)) -> Self {
+        Self::by(Registry::new(policy), Arc::new(SystemNames), change)
+    }
+
+    /// The same by a registry and a resolver.
+    pub fn by(registry: Registry, names: Arc<dyn Names>, change: impl FnOnce(&mut Draft)) -> Self {
         let mut draft = Draft {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             admin: None,
@@ -65,13 +71,13 @@ impl Proxy {
             ..Draft::default()
         };
         change(&mut draft);
-        let registry = Registry::new(policy);
         let plan = draft.resolve().unwrap();
         let log = Log::default();
         let (access, flush) = AccessLog::start(log.clone(), Format::Text);
         let services = Services {
+            judge: Arc::new(registry.clone()),
+            names,
             access: Some(access),
-            ..Services::new(Arc::new(registry.clone()))
         };
         let running = runtime::start(plan, services).unwrap();
         Self {
