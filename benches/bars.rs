@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use risefall::{CachedClock, Clock, Endpoint, MonotonicClock, Registry};
+use risefall::{CachedClock, Clock, Endpoint, MonotonicClock, Outcome, Registry};
 
 use crate::rivals::classic::Classic;
 use crate::rivals::{Contender, ipv4, ipv6, storms, traffic};
@@ -162,6 +162,21 @@ const PROBES: &[Probe] = &[
             black_box(handle.is_fall_down());
         })
     }),
+    ("admit", |world, window| {
+        cost(window, &world.v4, |address| {
+            let _ = black_box(world.ours.try_admit(address));
+        })
+    }),
+    ("attempt", |world, window| {
+        cost(window, &world.v4, |address| {
+            world.ours.attempt(address).end(Outcome::Success);
+        })
+    }),
+    ("attempt, handle", |world, window| {
+        cost(window, &world.handles, |handle| {
+            handle.attempt().end(Outcome::Success);
+        })
+    }),
     ("down, cached clock", |world, window| {
         read(window, &world.down_cached, &world.v4)
     }),
@@ -262,6 +277,26 @@ fn print_table(find: impl Fn(&str) -> Series) {
     );
     let handle = find("handle") - &find("loop handles");
     row("healthy handle, net ns", Bar::AtMost(1.5), &handle, None);
+    let admit = find("admit") - &find("v4");
+    row(
+        "try_admit, healthy, less the read, ns",
+        Bar::AtMost(2.0),
+        &admit,
+        None,
+    );
+    row(
+        "attempt begun and ended, its clock included, net ns",
+        Bar::AtMost(100.0),
+        &net("attempt"),
+        None,
+    );
+    let attempt = find("attempt, handle") - &find("loop handles");
+    row(
+        "attempt by handle, both clocks included, net ns",
+        Bar::AtMost(100.0),
+        &attempt,
+        None,
+    );
     row(
         "clock alone, cached, net ns",
         Bar::None,
@@ -370,8 +405,8 @@ fn print_table(find: impl Fn(&str) -> Series) {
     );
     let failures = (net("failure"), net("failure classic"));
     row(
-        "failure, uncontended, net ns",
-        Bar::None,
+        "failure, uncontended, its clock included, net ns",
+        Bar::AtMost(60.0),
         &failures.0,
         Some(failures.1),
     );

@@ -154,8 +154,8 @@ impl Shared {
 impl Shared {
     #[inline]
     pub(crate) fn is_down(&self, word: Word, case: Case<'_>) -> bool {
-        state::is_down_at_any_time(word, case.policy.rules())
-            .unwrap_or_else(|| self.verdict(word, case).state.is_down())
+        let rules = case.policy.rules();
+        state::is_down(word, rules, case.subject.hash, || self.now())
     }
 
     fn verdict(&self, word: Word, case: Case<'_>) -> Verdict {

@@ -455,14 +455,33 @@ pub(crate) fn verdict(word: Word, moment: &Moment<'_>) -> Verdict {
     }
 }
 
-/// Whether time has to be asked to tell if the address may be dialled. `None`: yes.
+/// Whether nothing but an event can take it down: time need not be asked.
 #[inline]
-pub(crate) fn is_down_at_any_time(word: Word, rules: &Rules) -> Option<bool> {
+pub(crate) fn is_up_at_any_time(word: Word, rules: &Rules) -> bool {
+    let is_up = matches!(word.phase(), Phase::Up | Phase::Suspect | Phase::Raced);
+    is_up && word.streak() < rules.max_fails
+}
+
+/// Whether the address must not be dialled: what the verdict's state says, for those who ask on
+/// every dial. The clock is asked only if the answer depends on it.
+#[inline]
+pub(crate) fn is_down(word: Word, rules: &Rules, salt: u64, now: impl FnOnce() -> Tick) -> bool {
+    let is_low = word.streak() < rules.max_fails;
+    let lasts = |limit: Ticks| now().since(word.tick()) <= limit;
+    let down_time = || {
+        let now = word.tick();
+        down_for(word, &Moment { rules, now, salt })
+    };
     match word.phase() {
-        Phase::Up | Phase::Suspect | Phase::Raced if word.streak() < rules.max_fails => Some(false),
-        Phase::Vacant | Phase::Claimed | Phase::ForcedUp => Some(false),
-        Phase::ForcedDown | Phase::Drained => Some(true),
-        _ => None,
+        Phase::Vacant | Phase::Claimed | Phase::ForcedUp => false,
+        Phase::ForcedDown | Phase::Drained => true,
+        Phase::Up | Phase::Suspect | Phase::Raced => !is_low && lasts(rules.fail_timeout),
+        Phase::Down => (!is_low || word.permits() > 0) && lasts(down_time()),
+        Phase::Rising => word.streak() < rules.min_rises && lasts(down_time()),
+        Phase::Probing => rules
+            .probes
+            .is_some_and(|probes| word.permits() >= probes.permits && lasts(probes.lease)),
+        Phase::SetAside => lasts(span_of(word.streak())),
     }
 }
 

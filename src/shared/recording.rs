@@ -154,6 +154,9 @@ impl Shared {
 
     /// Asks for a probe of what may be due for one.
     pub(crate) fn admit(&self, case: Case<'_>, record: &Record, word: Word) -> Admitted {
+        if state::is_up_at_any_time(word, case.policy.rules()) {
+            return Admitted::As(Verdict::UP);
+        }
         let moment = self.moment(case);
         let verdict = state::verdict(word, &moment);
         if verdict.state != State::ProbeDue {

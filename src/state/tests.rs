@@ -51,11 +51,8 @@ fn state(rules: &Rules, word: Word, now: u64) -> State {
 }
 
 fn is_down(rules: &Rules, word: Word, now: u64) -> bool {
-    let moment = at(rules, now);
-    let answer = verdict(word, &moment).state.is_down();
-    if let Some(timeless) = is_down_at_any_time(word, rules) {
-        assert_eq!(timeless, answer, "{word:?}");
-    }
+    let answer = super::is_down(word, rules, 0, || tick(now));
+    assert_eq!(answer, verdict(word, &at(rules, now)).state.is_down());
     answer
 }
 
@@ -498,9 +495,9 @@ proptest! {
             prop_assert!(is.state != State::ProbeDue && is.state != State::Probing);
         }
         prop_assert!(is.left <= longest(&rules).max(span_of(u8::MAX)).and(Ticks(1)));
-        if let Some(down) = is_down_at_any_time(next, &rules) {
-            prop_assert_eq!(down, is.state.is_down());
-        }
+        prop_assert!(!is_up_at_any_time(next, &rules) || !is.state.is_down());
+        let quick = super::is_down(next, &rules, salt, || tick(now));
+        prop_assert_eq!(quick, is.state.is_down(), "{:?}", next);
         prop_assert_eq!(INCARNATION_MASK & next.incarnation(), next.incarnation());
     }
 
