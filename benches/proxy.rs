@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use risefall::judge::Judge;
-use risefall::{Cause, Policy, Registry, Status};
+use risefall::judge::{Judge, Standing, Ticket};
+use risefall::{Admission, Cause, Outcome, Policy, Registry, Status};
 use risefall_proxy::plan::Draft;
 use risefall_proxy::runtime::{self, Running, Services};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -93,6 +93,30 @@ impl<J: Judge> Judge for Timed<J> {
 
     fn policy(&self) -> &Policy {
         self.judge.policy()
+    }
+
+    fn standing(&self, address: &SocketAddr) -> Standing {
+        self.time(|judge| judge.standing(address))
+    }
+
+    fn try_admit(&self, address: &SocketAddr) -> Admission {
+        self.time(|judge| judge.try_admit(address))
+    }
+
+    fn begin(&self, address: &SocketAddr) -> Ticket {
+        self.time(|judge| judge.begin(address))
+    }
+
+    fn end(&self, address: SocketAddr, ticket: Ticket, outcome: Outcome, took: Duration) {
+        self.time(|judge| judge.end(address, ticket, outcome, took));
+    }
+
+    fn note_silence(&self, address: SocketAddr, ticket: Ticket) {
+        self.time(|judge| judge.note_silence(address, ticket));
+    }
+
+    fn claim_race(&self, address: &SocketAddr) -> bool {
+        self.time(|judge| judge.claim_race(address))
     }
 }
 

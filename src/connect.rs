@@ -10,7 +10,7 @@ mod race;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
@@ -174,7 +174,7 @@ impl<R: Resolve> Connector<R> {
         self
     }
 
-    /// Resolves `host` and dials its addresses, as [`Registry::connect`] does.
+    /// Resolves `host`, unless it is an IP address, and dials, as [`Registry::connect`] does.
     ///
     /// # Errors
     ///
@@ -185,10 +185,13 @@ impl<R: Resolve> Connector<R> {
     /// As [`Registry::connect`].
     pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let deadline = self.options.deadline();
-        let addresses = timeout_at(deadline, self.resolver.resolve(host, port))
-            .await
-            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
-            .map_err(ConnectError::Resolve)?;
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => timeout_at(deadline, self.resolver.resolve(host, port))
+                .await
+                .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+                .map_err(ConnectError::Resolve)?,
+        };
         let won = race::connect(&self.registry, &Tcp, &addresses, &self.options, deadline).await;
         won.map(|(stream, _)| stream)
     }

@@ -30,6 +30,8 @@ pub enum Outcome {
 
 /// Why a failure was recorded against an address.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Cause {
     /// A caller said so, without a reason (`add_fall_down`).

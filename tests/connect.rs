@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use risefall::{Cause, ConnectError, DialFault, HealthCheck, Policy, Registry, State};
+use risefall::{Cause, ConnectError, DialFault, HealthCheck, Policy, Registry, Resolve, State};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// An address on which nothing listens: its port is bound, so that nobody else is given it.
@@ -249,4 +249,96 @@ async fn the_drop_in_keeps_the_kind_and_the_source() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+/// A resolver that knows one answer, for any name.
+struct Always(Vec<SocketAddr>);
+
+impl Resolve for Always {
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        assert_eq!((host, port), ("service", 7), "asked for what was asked");
+        Ok(self.0.clone())
+    }
+}
+
+/// A resolver that knows nothing, ever.
+struct Never;
+
+impl Resolve for Never {
+    async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_silent_address_is_passed_and_remembered() {
+    let hole = BlackHole::new().await;
+    let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let targets = [hole.address, alive.local_addr().unwrap()];
+    let registry = Registry::new(Policy::default());
+    for _ in 0..2 {
+        let stream = registry.connect(&targets[..]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), targets[1]);
+    }
+    let status = registry.status(&hole.address);
+    assert_eq!((status.state, status.failures), (State::Suspect, 0));
+}
+
+#[tokio::test]
+async fn a_connector_asks_the_resolver_it_was_given() {
+    let registry = Registry::new(Policy::default());
+    let closed = ClosedPort::new();
+    let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = vec![closed.address, alive.local_addr().unwrap()];
+    let connector = registry.connector().resolver(Always(addresses.clone()));
+
+    let stream = connector.connect("service", 7).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+    let (stream, address) = connector.connect_to(&addresses).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), address);
+    assert_eq!(registry.status(&closed.address).failures, 2);
+
+    let nowhere = registry.connector().resolver(Always(Vec::new()));
+    assert!(matches!(
+        nowhere.connect("service", 7).await,
+        Err(ConnectError::NoAddress)
+    ));
+}
+
+#[tokio::test]
+async fn a_connector_takes_an_ip_address_as_it_is() {
+    let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = alive.local_addr().unwrap().port();
+    let connector = Registry::new(Policy::default()).connector().resolver(Never);
+    connector.connect("127.0.0.1", port).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_includes_the_resolver() {
+    let registry = Registry::new(Policy::default());
+    let connector = registry
+        .connector()
+        .resolver(Never)
+        .dial_timeout(Duration::from_secs(2));
+    let began = tokio::time::Instant::now();
+    let error = connector.connect("service", 7).await.unwrap_err();
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert!(matches!(&error, ConnectError::Resolve(_)), "{error:?}");
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn a_connector_keeps_its_own_times_and_fails_open_if_told_so() {
+    let registry = registry(10_000, 5_000);
+    let hole = BlackHole::new().await;
+    let brief = registry
+        .connector()
+        .connect_timeout(Duration::from_millis(50));
+    for _ in 0..3 {
+        brief.connect_to(&[hole.address]).await.unwrap_err();
+    }
+    let shut = brief.connect_to(&[hole.address]).await;
+    assert!(matches!(shut, Err(ConnectError::FallDown { .. })));
+    let open = brief.fail_open(true).connect_to(&[hole.address]).await;
+    assert!(matches!(open, Err(ConnectError::Unreachable { .. })));
 }

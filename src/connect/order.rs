@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::address::Key;
 use crate::judge::Standing;
 use crate::snapshot::State;
 
@@ -31,7 +32,7 @@ pub(super) struct Arranged {
 }
 
 /// Arranges the addresses, which come in the resolver's order of preference. One that comes twice
-/// counts once.
+/// counts once, however it is spelled.
 pub(super) fn arrange(standings: impl Iterator<Item = (SocketAddr, Standing)>) -> Arranged {
     let mut arranged = Arranged::default();
     for (address, standing) in standings {
@@ -61,10 +62,11 @@ pub(super) fn arrange(standings: impl Iterator<Item = (SocketAddr, Standing)>) -
 impl Arranged {
     fn has(&self, address: SocketAddr) -> bool {
         let candidates = self.good.iter().chain(&self.suspects).chain(&self.due);
+        let key = Key::of(&address);
         candidates
             .map(|candidate| candidate.address)
-            .any(|other| other == address)
-            || self.down.contains(&address)
+            .chain(self.down.iter().copied())
+            .any(|other| Key::of(&other) == key)
     }
 }
 

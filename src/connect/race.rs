@@ -25,7 +25,7 @@ pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
     options: &Options,
     deadline: Instant,
 ) -> Result<(O::Stream, SocketAddr), ConnectError> {
-    let failures = match *addresses {
+    let mut failures = match *addresses {
         [] => return Err(ConnectError::NoAddress),
         // The usual case, without a list.
         [address] => match single(judge, opener, address, options, deadline).await {
@@ -38,13 +38,15 @@ pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
         },
     };
     if options.fail_open
-        && let Some(address) = first_in_turn(&failures)
+        && let Some(at) = first_in_turn(&failures)
+        && let Some(failure) = failures.get_mut(at)
     {
-        return Dial::new(judge, opener, options, deadline)
-            .attempt(address)
-            .await
-            .map(|stream| (stream, address))
-            .map_err(|fault| failed(vec![DialFailure { address, fault }]));
+        let address = failure.address;
+        let dial = Dial::new(judge, opener, options, deadline);
+        match dial.attempt(address).await {
+            Ok(stream) => return Ok((stream, address)),
+            Err(fault) => failure.fault = fault,
+        }
     }
     Err(failed(failures))
 }
@@ -69,6 +71,7 @@ struct Dial<'a, J, O> {
     judge: &'a J,
     opener: &'a O,
     connect_timeout: Duration,
+    dial_timeout: Duration,
     deadline: Instant,
 }
 
@@ -78,6 +81,7 @@ impl<'a, J: Judge, O: Open> Dial<'a, J, O> {
             judge,
             opener,
             connect_timeout: options.connect_timeout,
+            dial_timeout: options.dial_timeout,
             deadline,
         }
     }
@@ -91,11 +95,8 @@ impl<'a, J: Judge, O: Open> Dial<'a, J, O> {
     async fn fly(&self, address: SocketAddr, right: Right) -> Result<O::Stream, DialFault> {
         let open = self.opener.open(address);
         let flight = fly(self.judge, open, address, right, self.connect_timeout);
-        let began = Instant::now();
-        match tokio::time::timeout_at(self.deadline, flight).await {
-            Ok(answer) => answer,
-            Err(_) => Err(DialFault::TimedOut(began.elapsed())),
-        }
+        let answer = tokio::time::timeout_at(self.deadline, flight).await;
+        answer.unwrap_or(Err(DialFault::TimedOut(self.dial_timeout)))
     }
 }
 
@@ -105,7 +106,6 @@ type Flying<'a, S> = Pin<Box<dyn Future<Output = Answer<S>> + Send + 'a>>;
 /// A dial in the air.
 struct Flight<'a, S> {
     address: SocketAddr,
-    began: Instant,
     ticket: Ticket,
     /// When its silence is remarkable; `None` when that has been remarked, or is no news.
     silent_at: Option<Instant>,
@@ -117,7 +117,6 @@ struct Flight<'a, S> {
 /// worth having: of a probe there is one, of races one a second.
 struct Aside<S> {
     address: SocketAddr,
-    began: Instant,
     flying: Flying<'static, S>,
 }
 
@@ -154,7 +153,6 @@ async fn several<J: Judge + Clone + 'static, O: Open>(
         let flying = fly(judge.clone(), open, address, right, options.connect_timeout);
         Aside {
             address,
-            began: Instant::now(),
             flying: Box::pin(flying),
         }
     });
@@ -169,15 +167,18 @@ async fn several<J: Judge + Clone + 'static, O: Open>(
         address: *address,
         fault: DialFault::Down(judge.status(address)),
     });
-    Race {
+    let race = Race {
         failures: failures.collect(),
         dial: Dial::new(judge, opener, options, deadline),
         waiting: good.into_iter(),
         flights: Vec::new(),
         aside,
-    }
-    .run()
-    .await
+    };
+    race.run().await.map_err(|mut failures| {
+        // As they were given, not as they ended.
+        failures.sort_by_key(|failure| addresses.iter().position(|one| *one == failure.address));
+        failures
+    })
 }
 
 /// The one address that is dialled to find out about it: the first due for a probe for which a
@@ -226,7 +227,8 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
                     if let Some(Aside { address, .. }) = self.aside.take() {
                         match answer {
                             Ok(stream) => return Ok((stream, address)),
-                            Err(fault) => self.fail(address, fault),
+                            // The others are not hurried: it was none of them.
+                            Err(fault) => self.failures.push(DialFailure { address, fault }),
                         }
                     }
                 }
@@ -250,12 +252,10 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
         let address = candidate.address;
         let ticket = judge.begin(&address);
         let right = Right::Attempt(ticket);
-        let began = Instant::now();
         self.flights.push(Flight {
             address,
-            began,
             ticket,
-            silent_at: Some(began + patience(judge.policy(), candidate.usual)),
+            silent_at: Some(Instant::now() + patience(judge.policy(), candidate.usual)),
             is_suspect: candidate.is_suspect,
             flying: Box::pin(fly(
                 judge,
@@ -336,14 +336,20 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
         }
     }
 
-    /// The time is up: whoever is in the air is dropped, which tells what there is to tell.
+    /// The time is up: whoever is in the air is dropped, which tells what there is to tell, and
+    /// whoever had no turn has none any more.
     fn give_up(&mut self) {
-        let flights = self.flights.drain(..).map(|one| (one.address, one.began));
-        let aside = self.aside.take().map(|one| (one.address, one.began));
-        let failures = flights.chain(aside).map(|(address, began)| DialFailure {
-            address,
-            fault: DialFault::TimedOut(began.elapsed()),
-        });
+        let flights = self.flights.drain(..).map(|flight| flight.address);
+        let aside = self.aside.take().map(|aside| aside.address);
+        let waiting = self.waiting.by_ref().map(|candidate| candidate.address);
+        let limit = self.dial.dial_timeout;
+        let failures = flights
+            .chain(aside)
+            .chain(waiting)
+            .map(|address| DialFailure {
+                address,
+                fault: DialFault::TimedOut(limit),
+            });
         self.failures.extend(failures);
     }
 }
@@ -356,14 +362,16 @@ fn patience(policy: &Policy, usual: Option<Duration>) -> Duration {
         .min(policy.attempt_delay())
 }
 
-/// Of addresses that are all down the one whose turn comes first, unless an operator took it out.
-fn first_in_turn(failures: &[DialFailure]) -> Option<SocketAddr> {
+/// Of addresses that are all down the one whose turn comes first, unless an operator took it out:
+/// its place.
+fn first_in_turn(failures: &[DialFailure]) -> Option<usize> {
     let statuses: Option<Vec<Status>> = failures.iter().map(down_status).collect();
     statuses?
         .into_iter()
-        .filter(|status| !matches!(status.state, State::ForcedDown | State::Drained))
-        .min_by_key(|status| status.retry_in)
-        .map(|status| status.address)
+        .enumerate()
+        .filter(|(_, status)| !matches!(status.state, State::ForcedDown | State::Drained))
+        .min_by_key(|(_, status)| status.retry_in)
+        .map(|(at, _)| at)
 }
 
 fn down_status(failure: &DialFailure) -> Option<Status> {
