@@ -22,7 +22,9 @@ use crate::record::{Record, is_spent};
 #[cfg(feature = "tokio")]
 use crate::snapshot::State;
 use crate::snapshot::{Snapshot, SnapshotEntry, Status};
-use crate::state::{self, Moment, Verdict};
+#[cfg(feature = "tokio")]
+use crate::state::Verdict;
+use crate::state::{self, Moment};
 use crate::sync::{Ledger, Link};
 use crate::word::{Tick, Word};
 
@@ -158,6 +160,7 @@ impl Shared {
         state::is_down(word, rules, case.subject.hash, || self.now())
     }
 
+    #[cfg(feature = "tokio")]
     fn verdict(&self, word: Word, case: Case<'_>) -> Verdict {
         state::verdict(word, &self.moment(case))
     }
