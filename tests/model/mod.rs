@@ -1,433 +1,559 @@
-//! What the registry promises of one address, written down plainly: ordinary fields, one thread,
-//! no bits. The tests that include it compare the registry with this, never with itself.
+//! One address as a plain sequential model: ordinary numbers, one event at a time.
 //!
-//! Jitter cannot be foretold: it is a function of the address and of a seed of the process. The
-//! model says in which range a down time lies, is told what it turned out to be, and from then on
-//! expects just that.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+//! Written from the rules as they are documented, not from the registry's code. Times are whole
+//! ticks. The one thing that it cannot know is the jitter of a down time: whoever drives it tells
+//! it ([`Address::learn`]), and it says which values are allowed ([`Address::unlearned`]).
 
-/// What a policy decides by, in ticks.
-#[derive(Clone, Copy, Debug)]
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use risefall::{Cause, Outcome, Policy, Recovery, State, Weight};
+
+/// The registry's unit of time.
+pub const TICK: Duration = Duration::from_millis(4);
+
+/// The most policies over one address.
+pub const POLICIES: usize = 3;
+
+/// What a handle decides by.
+#[derive(Clone, Debug)]
 pub struct Rules {
-    pub max_fails: u32,
-    pub min_rises: u32,
+    /// Its place among the handles, below [`POLICIES`].
+    pub id: usize,
+    pub max_fails: u8,
+    pub min_rises: u8,
     pub fail_timeout: u64,
     pub max_fail_timeout: u64,
     pub forget_after: u64,
-    /// Permits and lease; `None` is open recovery.
-    pub probes: Option<(u32, u64)>,
+    pub stall_after: u64,
+    pub probes: Option<Probes>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Probes {
+    pub permits: u8,
+    pub lease: u64,
+}
+
+impl Rules {
+    /// The same as the registry takes it. TLS failures trip; the other weights are the default's.
+    pub fn policy(&self) -> Policy {
+        let recovery = match self.probes {
+            None => Recovery::Open,
+            Some(Probes { permits, lease }) => Recovery::Probe {
+                permits,
+                lease: ticks(lease),
+            },
+        };
+        Policy::builder()
+            .max_fails(self.max_fails)
+            .min_rises(self.min_rises)
+            .fail_timeout(ticks(self.fail_timeout))
+            .max_fail_timeout(ticks(self.max_fail_timeout))
+            .forget_after(ticks(self.forget_after))
+            .stall_after(ticks(self.stall_after))
+            .recovery(recovery)
+            .weight(Cause::Tls, Weight::Trip)
+            .build()
+            .unwrap()
+    }
+
+    /// How long the `trips`th trip in a row may take an address down.
+    fn down_times(&self, trips: u8) -> RangeInclusive<u64> {
+        if self.probes.is_none() {
+            return self.fail_timeout..=self.fail_timeout;
+        }
+        let mut base = self.fail_timeout;
+        for _ in 1..trips {
+            base *= 2;
+        }
+        if base < self.max_fail_timeout {
+            base..=(base + base / 10).min(self.max_fail_timeout)
+        } else {
+            let base = self.max_fail_timeout;
+            (base - base / 10).max(self.fail_timeout)..=base
+        }
+    }
+}
+
+pub fn ticks(n: u64) -> Duration {
+    TICK * u32::try_from(n).unwrap()
+}
+
+/// What an outcome says of the address.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum News {
+    Fail,
+    Trip,
+    Success,
+    /// To be set aside for so many ticks.
+    RateLimited(u64),
+    Nothing,
+}
+
+impl News {
+    pub fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success => Self::Success,
+            Outcome::Failed(Cause::Tls) => Self::Trip,
+            Outcome::Failed(Cause::BadGateway | Cause::ServerError | Cause::Slow) => Self::Nothing,
+            Outcome::Failed(_) => Self::Fail,
+            Outcome::RateLimited { retry_after } => Self::RateLimited(span(retry_after)),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// How long an address is set aside: at least as long as it asked for, in sixteenths of a power
+/// of two.
+fn span(time: Duration) -> u64 {
+    let wanted = u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap();
+    for step in (0..16).map(|e| 1_u64 << e) {
+        if wanted <= 31 * step {
+            return wanted.div_ceil(step).max(16) * step;
+        }
+    }
+    31 << 15
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Mode {
+pub enum Override {
+    Up,
+    Down,
+    Drained,
+}
+
+/// What is held against an address.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Case {
     Up {
-        fails: u32,
+        fails: u8,
     },
     Down {
-        fails: u32,
-        rises: u32,
+        fails: u8,
+        /// Whatever a reader's `max_fails`.
         for_all: bool,
     },
+    Rising {
+        rises: u8,
+    },
     Probing {
-        rises: u32,
-        in_use: u32,
+        rises: u8,
+        out: u8,
     },
     SetAside {
         span: u64,
     },
-    ForcedUp,
-    ForcedDown,
-    Drained,
+    Forced(Override),
 }
 
-/// What is told of an address.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Told {
-    Up,
-    Down,
-    ProbeDue,
-    Probing,
-    SetAside,
-    ForcedUp,
-    ForcedDown,
-    Drained,
-}
-
-/// One address.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Address {
-    pub mode: Mode,
-    pub trips: u32,
-    /// Of the last news that moved the time.
-    pub at: u64,
-    /// How long it is down, once that is known.
-    pub down_for: Option<u64>,
-    /// Changes of verdict.
-    pub changes: u64,
+    case: Case,
+    trips: u8,
+    /// When it became so, or when its lease began.
+    since: u64,
+    /// How long this trip takes it down by each policy; zero until it is learnt.
+    down_for: [u64; POLICIES],
+    /// Changes of verdict so far.
+    changes: u64,
 }
 
-/// A probe on its way.
-#[derive(Clone, Copy, Debug)]
-pub struct Permit {
-    pub lease: u64,
-    pub began: u64,
+/// What a reader is told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reading {
+    pub state: State,
+    pub retry_in: Option<u64>,
+    pub failures: u8,
+    pub successes: u8,
+    pub trips: u8,
 }
 
-pub const NEUTRAL: Address = Address {
-    mode: Mode::Up { fails: 0 },
-    trips: 0,
-    at: 0,
-    down_for: None,
-    changes: 0,
-};
+/// What somebody is told who asks to be admitted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Admitted {
+    Pass,
+    /// Under the lease that began then.
+    Probe(u64),
+    Deny(State, Option<u64>),
+}
 
-const TRIPS_MOST: u32 = 7;
-const STREAK_MOST: u32 = 255;
-
-impl Rules {
-    /// Between what bounds the down time of the `trips`th trip lies.
-    pub fn down_time(&self, trips: u32) -> (u64, u64) {
-        if self.probes.is_none() {
-            return (self.fail_timeout, self.fail_timeout);
-        }
-        let doubled = self.fail_timeout << trips.saturating_sub(1);
-        let base = doubled.min(self.max_fail_timeout);
-        if doubled < self.max_fail_timeout {
-            (base, (base + base / 10).min(self.max_fail_timeout))
-        } else {
-            ((base - base / 10).max(self.fail_timeout), base)
+impl Default for Address {
+    fn default() -> Self {
+        Self {
+            case: Case::Up { fails: 0 },
+            trips: 0,
+            since: 0,
+            down_for: [0; POLICIES],
+            changes: 0,
         }
     }
 }
 
+/// Reading.
 impl Address {
-    pub fn is_neutral(&self) -> bool {
-        self.mode == Mode::Up { fails: 0 } && self.trips == 0
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
-    /// The down time that holds: known, or the one there can be.
-    fn down_for(&self, rules: &Rules) -> u64 {
-        let (least, most) = rules.down_time(self.trips);
-        self.down_for
-            .unwrap_or(if least == most { least } else { most })
+    /// Whether nothing is held against it any more: as good as an address never heard of.
+    pub fn is_neutral(&self, rules: &Rules, now: u64) -> bool {
+        let lapsed = self.lapsed(rules, now);
+        lapsed.case == Case::Up { fails: 0 } && lapsed.trips == 0
     }
 
-    /// What is left of it at `now`.
-    pub fn lapsed(mut self, rules: &Rules, now: u64) -> Self {
-        let age = now.saturating_sub(self.at);
-        let forgets = |after: u64| age > after + rules.forget_after;
-        match self.mode {
-            Mode::Up { .. } => {
-                if age > rules.fail_timeout.max(rules.forget_after) {
-                    self.trips = 0;
-                }
-                if age > rules.fail_timeout {
-                    self.mode = Mode::Up { fails: 0 };
-                }
+    /// One form for all that cannot be told apart from `now` on, under one policy.
+    pub fn canonical(&self, rules: &Rules, now: u64) -> Self {
+        if self.is_neutral(rules, now) {
+            Self::default()
+        } else {
+            Self {
+                changes: 0,
+                ..self.clone()
             }
-            Mode::SetAside { span } if age > span => {
-                self.mode = Mode::Up { fails: 0 };
-                if forgets(span) {
-                    self.trips = 0;
-                }
+        }
+    }
+
+    pub fn read(&self, rules: &Rules, now: u64) -> Reading {
+        let lapsed = self.lapsed(rules, now);
+        let age = now - lapsed.since;
+        // The last tick belongs to it.
+        let left = |limit: u64| Some(limit + 1 - age);
+        let expired = |state, limit| {
+            if age > limit {
+                (State::ProbeDue, None)
+            } else {
+                (state, left(limit))
             }
-            Mode::Down { .. } if rules.probes.is_none() && age > rules.fail_timeout => self.clear(),
-            Mode::Down { .. } if rules.probes.is_some() && forgets(self.down_for(rules)) => {
-                self.clear();
+        };
+        let (state, retry_in) = match lapsed.case {
+            Case::Up { fails } if fails >= rules.max_fails => {
+                (State::Down, left(rules.fail_timeout))
             }
-            Mode::Probing { .. } => match rules.probes {
-                Some((_, lease)) if !forgets(lease) => {}
-                _ => self.clear(),
+            Case::Up { .. } => (State::Up, None),
+            Case::Down { fails, for_all } if fails < rules.max_fails && !for_all => {
+                (State::Up, None)
+            }
+            Case::Rising { rises } if rises >= rules.min_rises => (State::Up, None),
+            Case::Down { .. } | Case::Rising { .. } => {
+                expired(State::Down, lapsed.down_time(rules))
+            }
+            Case::Probing { out, .. } => match rules.probes {
+                Some(probes) if out >= probes.permits => expired(State::Probing, probes.lease),
+                _ => (State::ProbeDue, None),
             },
-            _ => {}
+            Case::SetAside { span } => (State::SetAside, left(span)),
+            Case::Forced(Override::Up) => (State::ForcedUp, None),
+            Case::Forced(Override::Down) => (State::ForcedDown, None),
+            Case::Forced(Override::Drained) => (State::Drained, None),
+        };
+        let (failures, successes) = match lapsed.case {
+            Case::Up { fails } | Case::Down { fails, .. } => (fails, 0),
+            Case::Rising { rises } | Case::Probing { rises, .. } => (0, rises),
+            Case::SetAside { .. } | Case::Forced(_) => (0, 0),
+        };
+        Reading {
+            state,
+            retry_in,
+            failures,
+            successes,
+            trips: lapsed.trips,
         }
-        self
     }
 
-    fn clear(&mut self) {
-        self.mode = Mode::Up { fails: 0 };
-        self.trips = 0;
+    /// The verdict that a change of verdict leads to.
+    pub fn told(&self) -> State {
+        match self.case {
+            Case::Up { .. } => State::Up,
+            Case::Down { .. } | Case::Rising { .. } => State::Down,
+            Case::Probing { .. } => State::Probing,
+            Case::SetAside { .. } => State::SetAside,
+            Case::Forced(Override::Up) => State::ForcedUp,
+            Case::Forced(Override::Down) => State::ForcedDown,
+            Case::Forced(Override::Drained) => State::Drained,
+        }
     }
 
-    fn is_expired(&self, rules: &Rules, now: u64) -> bool {
-        now.saturating_sub(self.at) > self.down_for(rules)
+    /// The moments at which something ends by these rules: the last of which it still holds.
+    pub fn boundaries(&self, rules: &Rules) -> Vec<u64> {
+        let lease = rules.probes.map_or(1, |probes| probes.lease);
+        let limits = match self.case {
+            Case::Up { .. } => vec![rules.fail_timeout, rules.forget_after],
+            Case::Down { .. } | Case::Rising { .. } => {
+                let down_for = self.down_time(rules);
+                vec![down_for, down_for + rules.forget_after]
+            }
+            Case::Probing { .. } => vec![lease, lease + rules.forget_after, rules.stall_after],
+            Case::SetAside { span } => vec![span, span + rules.forget_after],
+            Case::Forced(_) => vec![1],
+        };
+        limits.into_iter().map(|limit| self.since + limit).collect()
     }
 
-    /// What is told at `now`, and for how many ticks more it will be.
-    pub fn told(&self, rules: &Rules, now: u64) -> (Told, u64) {
-        let now = now.max(self.at);
-        let this = self.lapsed(rules, now);
-        let left = |limit: u64| limit + 1 - (now - this.at).min(limit);
-        let held = |told, limit| (told, left(limit));
-        match this.mode {
-            Mode::Up { fails } if fails >= rules.max_fails => held(Told::Down, rules.fail_timeout),
-            Mode::Up { .. } => (Told::Up, 0),
-            Mode::Down {
-                fails,
-                rises: 0,
-                for_all,
-            } if fails < rules.max_fails && !for_all => (Told::Up, 0),
-            Mode::Down { rises, .. } if rises > 0 && rises >= rules.min_rises => (Told::Up, 0),
-            Mode::Down { .. } if this.is_expired(rules, now) => (Told::ProbeDue, 0),
-            Mode::Down { .. } => held(Told::Down, this.down_for(rules)),
-            Mode::Probing { in_use, .. } => match rules.probes {
-                Some((permits, lease)) if in_use >= permits && now - this.at <= lease => {
-                    held(Told::Probing, lease)
+    /// What time has left of it.
+    fn lapsed(&self, rules: &Rules, now: u64) -> Self {
+        let age = now - self.since;
+        let mut lapsed = self.clone();
+        let (ends, forgotten) = match self.case {
+            Case::Up { .. } => (
+                rules.fail_timeout,
+                rules.fail_timeout.max(rules.forget_after),
+            ),
+            Case::SetAside { span } => (span, span + rules.forget_after),
+            Case::Down { .. } | Case::Rising { .. } => {
+                let kept = rules.probes.map_or(0, |_| rules.forget_after);
+                let ends = self.down_time(rules) + kept;
+                (ends, ends)
+            }
+            Case::Probing { .. } => match rules.probes {
+                Some(probes) => {
+                    let ends = probes.lease + rules.forget_after;
+                    (ends, ends)
                 }
-                _ => (Told::ProbeDue, 0),
+                None => {
+                    lapsed.case = Case::Up { fails: 0 };
+                    lapsed.trips = 0;
+                    return lapsed;
+                }
             },
-            Mode::SetAside { span } => held(Told::SetAside, span),
-            Mode::ForcedUp => (Told::ForcedUp, 0),
-            Mode::ForcedDown => (Told::ForcedDown, 0),
-            Mode::Drained => (Told::Drained, 0),
-        }
-    }
-
-    pub fn is_down(&self, rules: &Rules, now: u64) -> bool {
-        use Told::{Down, Drained, ForcedDown, Probing, SetAside};
-        matches!(
-            self.told(rules, now).0,
-            Down | Probing | SetAside | ForcedDown | Drained
-        )
-    }
-
-    fn is_forced(&self) -> bool {
-        matches!(self.mode, Mode::ForcedUp | Mode::ForcedDown | Mode::Drained)
-    }
-
-    /// Does `change` to what is left at `now`, unless an operator's word stands. Nothing changed is
-    /// nothing written: what had lapsed stays as it was.
-    fn change(&mut self, rules: &Rules, now: u64, change: impl FnOnce(&mut Self, u64)) {
-        if self.is_forced() {
-            return;
-        }
-        let now = now.max(self.at);
-        let before = self.lapsed(rules, now);
-        let mut after = before;
-        change(&mut after, now);
-        if after != before {
-            *self = after;
-        }
-    }
-
-    fn trip(&mut self, rules: &Rules, now: u64, fails: u32, for_all: bool) {
-        self.mode = Mode::Down {
-            fails,
-            rises: 0,
-            for_all,
+            Case::Forced(_) => return lapsed,
         };
-        self.trips = match rules.probes {
-            Some(_) => (self.trips + 1).min(TRIPS_MOST),
-            None => 0,
-        };
-        self.changes += 1;
-        self.down_for = None;
-        self.at = now;
+        if age > ends {
+            lapsed.case = Case::Up { fails: 0 };
+        }
+        if age > forgotten {
+            lapsed.trips = 0;
+        }
+        lapsed
     }
 
-    pub fn fail(&mut self, rules: &Rules, now: u64, trips_at_once: bool) {
-        self.change(rules, now, |this, now| match this.mode {
-            Mode::Up { fails } => {
-                let fails = (fails + 1).min(STREAK_MOST);
-                if trips_at_once || fails >= rules.max_fails {
-                    this.trip(rules, now, fails.max(rules.max_fails), false);
-                } else {
-                    this.mode = Mode::Up { fails };
-                    this.at = now;
-                }
-            }
-            Mode::Down { .. } if this.is_expired(rules, now) => {
-                this.trip(rules, now, rules.max_fails, true);
-            }
-            Mode::Down {
-                fails,
-                rises,
-                for_all,
-            } => {
-                let (fails, for_all) = match (rises, rules.probes) {
-                    (0, _) => ((fails + 1).min(STREAK_MOST), for_all),
-                    (_, None) => (1, true),
-                    (_, Some(_)) => (rules.max_fails, true),
-                };
-                this.mode = Mode::Down {
-                    fails,
-                    rises: 0,
-                    for_all,
-                };
-                this.at = now;
-            }
-            Mode::Probing { .. } => this.trip(rules, now, rules.max_fails, true),
-            Mode::SetAside { .. } if trips_at_once => {
-                this.trip(rules, now, rules.max_fails, false);
-            }
-            _ => {}
+    fn down_time(&self, rules: &Rules) -> u64 {
+        let range = rules.down_times(self.trips);
+        if range.start() == range.end() {
+            return *range.start();
+        }
+        match self.down_for[rules.id] {
+            0 => panic!("a down time is used before it is learnt"),
+            learnt => learnt,
+        }
+    }
+}
+
+/// The jitter.
+impl Address {
+    /// Between which values the down time must lie, if it is to be learnt.
+    pub fn unlearned(&self, rules: &Rules) -> Option<RangeInclusive<u64>> {
+        let range = rules.down_times(self.trips);
+        let is_open = self.down_for[rules.id] == 0 && range.start() != range.end();
+        (is_open && matches!(self.case, Case::Down { .. })).then_some(range)
+    }
+
+    pub fn learn(&mut self, rules: &Rules, down_for: u64) {
+        self.down_for[rules.id] = down_for;
+    }
+}
+
+/// Events.
+impl Address {
+    pub fn record(&mut self, news: News, rules: &Rules, now: u64) {
+        self.change(rules, now, |address| match news {
+            News::Fail => address.fail(false, rules, now),
+            News::Trip => address.fail(true, rules, now),
+            News::Success => address.succeed(rules, now),
+            News::RateLimited(span) => address.set_aside(span, now),
+            News::Nothing => {}
         });
     }
 
-    fn recover(&mut self, now: u64) {
-        self.mode = Mode::Up { fails: 0 };
-        self.changes += 1;
-        self.at = now;
+    pub fn admit(&mut self, rules: &Rules, now: u64) -> Admitted {
+        let Reading {
+            state, retry_in, ..
+        } = self.read(rules, now);
+        if state != State::ProbeDue {
+            return if state.is_down() {
+                Admitted::Deny(state, retry_in)
+            } else {
+                Admitted::Pass
+            };
+        }
+        let lease = rules.probes.unwrap().lease;
+        self.change(rules, now, |address| match address.case {
+            Case::Probing { rises, out } if out > 0 && now - address.since <= lease => {
+                address.case = Case::Probing {
+                    rises,
+                    out: out + 1,
+                };
+            }
+            Case::Probing { rises, .. } => {
+                address.case = Case::Probing { rises, out: 1 };
+                address.since = now;
+            }
+            Case::Rising { rises } => address.turn(Case::Probing { rises, out: 1 }, now),
+            _ => address.turn(Case::Probing { rises: 0, out: 1 }, now),
+        });
+        Admitted::Probe(self.since)
     }
 
-    pub fn succeed(&mut self, rules: &Rules, now: u64) {
-        self.change(rules, now, |this, now| match this.mode {
-            Mode::Up { fails: 0 } => {
-                if this.trips > 0 && now - this.at >= rules.fail_timeout {
-                    this.trips -= 1;
-                    this.at = now;
+    /// The end of a probe under the lease that began at `lease`.
+    pub fn settle(&mut self, lease: u64, news: News, rules: &Rules, now: u64) {
+        self.change(rules, now, |address| {
+            let Case::Probing { rises, out } = address.case else {
+                return;
+            };
+            if address.since != lease || out == 0 {
+                return;
+            }
+            let out = out - 1;
+            match news {
+                News::Nothing => address.case = Case::Probing { rises, out },
+                News::Fail | News::Trip => address.trip_again(rules, now),
+                News::RateLimited(span) => address.turn(Case::SetAside { span }, now),
+                News::Success if rises + 1 >= rules.min_rises => {
+                    address.turn(Case::Up { fails: 0 }, now);
+                }
+                News::Success => {
+                    let rises = rises + 1;
+                    address.case = Case::Probing { rises, out };
+                    if out == 0 {
+                        address.since = now;
+                    }
                 }
             }
-            Mode::Up { .. } => {
-                this.mode = Mode::Up { fails: 0 };
-                this.at = now;
-            }
-            Mode::Down { rises, .. } => {
-                let rises = rises + 1;
-                if rises >= rules.min_rises {
-                    return this.recover(now);
-                }
-                this.mode = Mode::Down {
-                    fails: 0,
-                    rises,
-                    for_all: false,
-                };
-                if rules.probes.is_none() {
-                    this.at = now;
-                }
-            }
-            Mode::Probing { rises, in_use } => {
-                if rises + 1 >= rules.min_rises {
-                    return this.recover(now);
-                }
-                this.mode = Mode::Probing {
-                    rises: rises + 1,
-                    in_use,
-                };
-            }
-            _ => {}
         });
     }
 
-    pub fn limit(&mut self, rules: &Rules, now: u64, span: u64) {
-        self.change(rules, now, |this, now| match this.mode {
-            Mode::Up { .. } => this.aside(now, span),
-            Mode::SetAside { span: old } if now + span > this.at + old => {
-                this.mode = Mode::SetAside { span };
-                this.at = now;
-            }
-            _ => {}
-        });
-    }
-
-    fn aside(&mut self, now: u64, span: u64) {
-        self.mode = Mode::SetAside { span };
-        self.changes += 1;
-        self.at = now;
-    }
-
-    /// A permit, if one is to be had.
-    pub fn admit(&mut self, rules: &Rules, now: u64) -> Option<Permit> {
-        let now = now.max(self.at);
-        if self.told(rules, now).0 != Told::ProbeDue {
-            return None;
-        }
-        let (_, lease) = rules.probes?;
-        let mut this = self.lapsed(rules, now);
-        match this.mode {
-            Mode::Down { rises, .. } => {
-                this.mode = Mode::Probing { rises, in_use: 1 };
-                this.changes += 1;
-                this.at = now;
-            }
-            Mode::Probing { rises, in_use } if in_use == 0 || now - this.at > lease => {
-                this.mode = Mode::Probing { rises, in_use: 1 };
-                this.at = now;
-            }
-            Mode::Probing { rises, in_use } => {
-                this.mode = Mode::Probing {
-                    rises,
-                    in_use: in_use + 1,
-                };
-            }
-            _ => return None,
-        }
-        *self = this;
-        Some(Permit {
-            lease: this.at,
-            began: now,
-        })
-    }
-
-    /// The end of a probe; anything but its own lease makes it void.
-    pub fn settle(&mut self, rules: &Rules, now: u64, permit: Permit, end: End) {
-        let now = now.max(self.at);
-        let this = self.lapsed(rules, now);
-        let Mode::Probing { rises, in_use } = this.mode else {
-            return;
-        };
-        if this.at != permit.lease || in_use == 0 {
-            return;
-        }
-        *self = this;
-        match end {
-            End::Failed => self.trip(rules, now, rules.max_fails, true),
-            End::Limited(span) => self.aside(now, span),
-            End::GivenBack => {
-                self.mode = Mode::Probing {
-                    rises,
-                    in_use: in_use - 1,
-                };
-            }
-            End::Succeeded if rises + 1 >= rules.min_rises => self.recover(now),
-            End::Succeeded => {
-                self.mode = Mode::Probing {
-                    rises: rises + 1,
-                    in_use: in_use - 1,
-                };
-                if in_use == 1 {
-                    self.at = now;
-                }
-            }
-        }
-    }
-
-    pub fn force(&mut self, rules: &Rules, now: u64, mode: Mode) {
-        if self.mode != mode {
-            let now = now.max(self.at);
-            *self = self.lapsed(rules, now);
-            self.mode = mode;
-            self.changes += 1;
-            self.at = now;
+    pub fn force(&mut self, to: Override, rules: &Rules, now: u64) {
+        let mut next = self.lapsed(rules, now);
+        if next.case != Case::Forced(to) {
+            next.turn(Case::Forced(to), now);
+            *self = next;
         }
     }
 
     pub fn release(&mut self, now: u64) {
-        if self.is_forced() {
-            self.clear();
-            self.changes += 1;
-            self.at = now.max(self.at);
+        if matches!(self.case, Case::Forced(_)) {
+            self.turn(Case::Up { fails: 0 }, now);
+            self.trips = 0;
         }
     }
 
     pub fn reset(&mut self, rules: &Rules, now: u64) {
-        let now = now.max(self.at);
+        if self.is_neutral(rules, now) {
+            return;
+        }
         let mut next = self.lapsed(rules, now);
-        let was_up = matches!(next.mode, Mode::Up { .. });
-        next.clear();
-        if next != self.lapsed(rules, now) {
-            next.changes += u64::from(!was_up);
-            next.at = now;
+        let is_up = matches!(next.case, Case::Up { .. });
+        next.turn(Case::Up { fails: 0 }, now);
+        next.changes -= u64::from(is_up);
+        next.trips = 0;
+        *self = next;
+    }
+
+    /// What time has undone is written down only by what changes something more.
+    fn change(&mut self, rules: &Rules, now: u64, event: impl FnOnce(&mut Self)) {
+        if matches!(self.case, Case::Forced(_)) {
+            return;
+        }
+        let lapsed = self.lapsed(rules, now);
+        let mut next = lapsed.clone();
+        event(&mut next);
+        if next != lapsed {
             *self = next;
         }
     }
-}
 
-/// How a probe ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum End {
-    Succeeded,
-    Failed,
-    Limited(u64),
-    GivenBack,
+    fn fail(&mut self, at_once: bool, rules: &Rules, now: u64) {
+        let is_expired = |address: &Self| {
+            rules.probes.is_some() && now - address.since > address.down_time(rules)
+        };
+        match self.case {
+            Case::Up { fails } => {
+                let fails = fails + 1;
+                if at_once || fails >= rules.max_fails {
+                    self.trip(fails.max(rules.max_fails), false, rules, now);
+                } else {
+                    self.case = Case::Up { fails };
+                    self.since = now;
+                }
+            }
+            Case::SetAside { .. } if at_once => self.trip(rules.max_fails, false, rules, now),
+            Case::SetAside { .. } | Case::Forced(_) => {}
+            Case::Probing { .. } => self.trip_again(rules, now),
+            Case::Down { .. } | Case::Rising { .. } if is_expired(self) => {
+                self.trip_again(rules, now);
+            }
+            Case::Down { fails, for_all } => {
+                let fails = fails + 1;
+                self.case = Case::Down { fails, for_all };
+                self.since = now;
+            }
+            Case::Rising { .. } => {
+                let fails = rules.probes.map_or(1, |_| rules.max_fails);
+                let for_all = true;
+                self.case = Case::Down { fails, for_all };
+                self.since = now;
+            }
+        }
+    }
+
+    fn trip_again(&mut self, rules: &Rules, now: u64) {
+        self.trip(rules.max_fails, true, rules, now);
+    }
+
+    fn trip(&mut self, fails: u8, for_all: bool, rules: &Rules, now: u64) {
+        self.turn(Case::Down { fails, for_all }, now);
+        self.trips = match rules.probes {
+            Some(_) => (self.trips + 1).min(7),
+            None => 0,
+        };
+        self.down_for = [0; POLICIES];
+    }
+
+    fn succeed(&mut self, rules: &Rules, now: u64) {
+        let rises = match self.case {
+            Case::Up { fails: 0 } => {
+                if self.trips > 0 && now - self.since >= rules.fail_timeout {
+                    self.trips -= 1;
+                    self.since = now;
+                }
+                return;
+            }
+            Case::Up { .. } => {
+                self.case = Case::Up { fails: 0 };
+                self.since = now;
+                return;
+            }
+            Case::SetAside { .. } | Case::Forced(_) => return,
+            Case::Down { .. } => 1,
+            Case::Rising { rises } | Case::Probing { rises, .. } => rises + 1,
+        };
+        match self.case {
+            _ if rises >= rules.min_rises => self.turn(Case::Up { fails: 0 }, now),
+            Case::Probing { out, .. } => self.case = Case::Probing { rises, out },
+            _ => {
+                self.case = Case::Rising { rises };
+                if rules.probes.is_none() {
+                    self.since = now;
+                }
+            }
+        }
+    }
+
+    fn set_aside(&mut self, span: u64, now: u64) {
+        match self.case {
+            Case::Up { .. } => self.turn(Case::SetAside { span }, now),
+            Case::SetAside { span: known } if now + span > self.since + known => {
+                self.case = Case::SetAside { span };
+                self.since = now;
+            }
+            _ => {}
+        }
+    }
+
+    /// A change of verdict.
+    fn turn(&mut self, case: Case, now: u64) {
+        self.case = case;
+        self.since = now;
+        self.changes += 1;
+    }
 }
