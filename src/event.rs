@@ -17,6 +17,7 @@ use crossbeam::utils::CachePadded;
 
 use self::sequence::Sequence;
 use crate::outcome::Cause;
+use crate::record::Life;
 use crate::snapshot::State;
 
 /// A change of verdict.
@@ -39,8 +40,9 @@ pub struct Transition {
     pub evidence: u8,
     /// Which change of the address this is, modulo 8.
     pub generation: u8,
-    /// Which of the record's incarnations the generation is counted in.
-    pub(crate) life: u16,
+    /// In which stay in a record the generation is counted.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) life: Life,
     /// When, on the registry's clock.
     pub at: Duration,
 }
@@ -60,7 +62,7 @@ pub struct Transitions {
 
 impl Transitions {
     /// Tells where an address stood when the subscription began.
-    pub(crate) fn begins_with(&mut self, address: SocketAddr, life: u16, generation: u8) {
+    pub(crate) fn begins_with(&mut self, address: SocketAddr, life: Life, generation: u8) {
         self.sequence.begins_with(address, life, generation);
     }
 
@@ -187,7 +189,10 @@ mod tests {
             cause: Some(Cause::Refused),
             evidence: 3,
             generation: 1,
-            life: 1,
+            life: Life {
+                place: 1,
+                incarnation: 1,
+            },
             at: Duration::ZERO,
         }
     }

@@ -67,7 +67,22 @@ pub(crate) enum Applied {
     not(feature = "tokio"),
     expect(unreachable_pub, reason = "seen by dials alone")
 )]
-pub struct Ticket(u32);
+pub struct Ticket {
+    /// `None`: the address had no record.
+    life: Option<Life>,
+    generation: u8,
+}
+
+/// One stay of one address in one record.
+///
+/// Incarnations are counted by each record for itself. An address that leaves and comes back may be
+/// given another record of its bucket, which has changed hands as often.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Life {
+    /// Where the record is; it stays there as long as the registry.
+    pub(crate) place: usize,
+    pub(crate) incarnation: u16,
+}
 
 /// Whether a record counts against the capacity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,18 +94,20 @@ pub(crate) enum Charge {
 }
 
 impl Ticket {
-    pub(crate) fn of(word: Word) -> Self {
-        Self((word.incarnation() as u32) << 4 | u32::from(word.generation()) << 1 | 1)
+    pub(crate) fn of(record: &Record, word: Word) -> Self {
+        Self {
+            life: Some(record.life(word)),
+            generation: word.generation(),
+        }
     }
 
-    /// Whether a result of its attempt still speaks of `word`.
+    /// Whether a result of its attempt still speaks of `word`, which is the record's.
     ///
     /// A record that came later begins with the first generation: its address was neutral at both
     /// ends of what it missed.
-    fn is_current(self, word: Word) -> bool {
-        let same_life = self.0 & 1 == 1 && u64::from(self.0 >> 4) == word.incarnation();
-        let generation = if same_life {
-            (self.0 >> 1) as u8 & 0b111
+    fn is_current(self, record: &Record, word: Word) -> bool {
+        let generation = if self.life == Some(record.life(word)) {
+            self.generation
         } else {
             0
         };
@@ -109,6 +126,14 @@ impl Record {
             last: PlainU64::new(0),
             journal: OnceBox::new(),
             next: OnceLock::new(),
+        }
+    }
+
+    /// Whose stay `word` is of.
+    pub(crate) fn life(&self, word: Word) -> Life {
+        Life {
+            place: std::ptr::from_ref(self).addr(),
+            incarnation: word.incarnation() as u16,
         }
     }
 
@@ -177,7 +202,7 @@ impl Record {
             if !seen.is_taken() || seen.incarnation() != incarnation {
                 return Applied::Gone;
             }
-            if ticket.is_some_and(|ticket| !ticket.is_current(seen)) {
+            if ticket.is_some_and(|ticket| !ticket.is_current(self, seen)) {
                 return Applied::Same;
             }
             let next = step(seen, event, moment);

@@ -11,7 +11,6 @@ use std::time::Duration;
 use crossbeam::utils::CachePadded;
 
 pub(crate) use self::recording::Admitted;
-use self::recording::life;
 use crate::address::{AddressHash, Key};
 use crate::clock::Clock;
 use crate::event::{Hub, Transitions};
@@ -219,7 +218,7 @@ impl Shared {
             let word = record.word();
             if word.is_taken() && word.generation() != 0 {
                 let address = record.key().address();
-                transitions.begins_with(address, life(word), word.generation());
+                transitions.begins_with(address, record.life(word), word.generation());
             }
         });
         transitions

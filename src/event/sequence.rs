@@ -9,13 +9,14 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::Transition;
+use crate::record::Life;
 
 /// What has been read and what is held back.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
-    /// The last transition read of each address: its record's incarnation and its generation. Of
+    /// The last transition read of each address: its stay in a record and its generation. Of
     /// those that had changed before the subscription began, what they were then.
-    read: HashMap<SocketAddr, (u16, u8)>,
+    read: HashMap<SocketAddr, (Life, u8)>,
     /// `read` was cleared: what is not in it may have changed before.
     is_forgetful: bool,
     held: Vec<Transition>,
@@ -25,7 +26,7 @@ pub(super) struct Sequence {
 
 impl Sequence {
     /// Tells where an address stood when the subscription began.
-    pub(super) fn begins_with(&mut self, address: SocketAddr, life: u16, generation: u8) {
+    pub(super) fn begins_with(&mut self, address: SocketAddr, life: Life, generation: u8) {
         self.read.insert(address, (life, generation));
     }
 
@@ -125,7 +126,10 @@ mod tests {
             cause: None,
             evidence: 1,
             generation: generation & GENERATIONS,
-            life: 1,
+            life: Life {
+                place: 1,
+                incarnation: 1,
+            },
             at: Duration::from_millis(generation.into()),
         }
     }
@@ -162,7 +166,8 @@ mod tests {
     #[test]
     fn a_subscription_goes_on_from_where_its_addresses_stood() {
         let mut sequence = Sequence::default();
-        sequence.begins_with(transition(1, 0).address, 1, 5);
+        let known = transition(1, 5);
+        sequence.begins_with(known.address, known.life, known.generation);
         let mut queue = VecDeque::from([transition(1, 7), transition(1, 6)]);
         let mut next = || {
             sequence

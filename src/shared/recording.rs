@@ -80,7 +80,7 @@ impl Shared {
     /// What an attempt that begins now remembers.
     pub(crate) fn ticket(&self, subject: Subject, record: Option<&Record>) -> Ticket {
         self.word_of(subject, record)
-            .map_or_else(Ticket::default, |(_, word)| Ticket::of(word))
+            .map_or_else(Ticket::default, |(record, word)| Ticket::of(record, word))
     }
 
     fn word_of<'a>(
@@ -304,7 +304,7 @@ impl Shared {
                 cause,
                 evidence: change.evidence,
                 generation: after.generation(),
-                life: life(after),
+                life: record.life(after),
                 at,
             });
         }
@@ -325,8 +325,4 @@ fn evidence(before: Word, after: Word) -> u8 {
         (Phase::Down, Phase::Up) => 1,
         _ => 0,
     }
-}
-
-pub(super) fn life(word: Word) -> u16 {
-    word.incarnation() as u16
 }
