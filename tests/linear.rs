@@ -397,3 +397,35 @@ fn a_probe_that_ends_after_its_lease_must_change_nothing() {
     ));
     assert!(!is_explained(&late, &[failed, reads(State::Down)], 9));
 }
+
+/// Whoever loses the race for a permit that is given back at once may take the next one, or be
+/// denied, but never be let through.
+#[test]
+fn nobody_passes_while_permits_go_back_and_forth() {
+    let rules = rules(Some(Probes {
+        permits: 1,
+        lease: 4,
+    }));
+    let clock = Arc::new(ManualClock::new());
+    let registry = Registry::builder()
+        .policy(rules.policy())
+        .clock(clock.clone())
+        .build();
+    for _ in 0..rules.max_fails {
+        registry.add_fall_down(address(0));
+    }
+    clock.advance(ticks(rules.fail_timeout + 1));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    match registry.try_admit(&address(0)) {
+                        Admission::Pass => panic!("passed"),
+                        Admission::Probe(permit) => permit.end(Outcome::Cancelled),
+                        Admission::Deny { state, .. } => assert_eq!(state, State::Probing),
+                    }
+                }
+            });
+        }
+    });
+}
