@@ -153,28 +153,33 @@ impl Shared {
     }
 
     /// Asks for a probe of what may be due for one.
-    pub(crate) fn admit(&self, case: Case<'_>, record: &Record, word: Word) -> Admitted {
-        if state::is_up_at_any_time(word, case.policy.rules()) {
-            return Admitted::As(Verdict::UP);
-        }
+    ///
+    /// Lock-free: it asks again only after somebody else has changed the word.
+    pub(crate) fn admit(&self, case: Case<'_>, record: &Record, mut word: Word) -> Admitted {
         let moment = self.moment(case);
-        let verdict = state::verdict(word, &moment);
-        if verdict.state != State::ProbeDue {
-            return Admitted::As(verdict);
-        }
-        match record.apply(word, None, Event::Admit, &moment) {
-            Applied::Changed { before, after } => {
-                self.tell(case, record, before, after, None);
-                Admitted::Probe(Probe {
-                    subject: case.subject,
-                    incarnation: after.incarnation(),
-                    lease: after.tick(),
-                    began: moment.now.max(before.tick()),
-                })
+        loop {
+            let verdict = state::verdict(word, &moment);
+            if verdict.state != State::ProbeDue {
+                return Admitted::As(verdict);
             }
-            // Somebody else was given it, or it came up meanwhile.
-            Applied::Same => Admitted::As(state::verdict(record.word(), &moment)),
-            Applied::Gone => Admitted::As(Verdict::UP),
+            match record.apply(word, None, Event::Admit, &moment) {
+                Applied::Changed { before, after } => {
+                    self.tell(case, record, before, after, None);
+                    return Admitted::Probe(Probe {
+                        subject: case.subject,
+                        incarnation: after.incarnation(),
+                        lease: after.tick(),
+                        began: moment.now.max(before.tick()),
+                    });
+                }
+                // Somebody else was given it, or it came up. By now it may be due again, and that
+                // is no leave to pass.
+                Applied::Same => match record.word_if(case.subject.key) {
+                    Some(now) => word = now,
+                    None => return Admitted::As(Verdict::UP),
+                },
+                Applied::Gone => return Admitted::As(Verdict::UP),
+            }
         }
     }
 
