@@ -50,6 +50,8 @@ enum Op {
     Advance(u64),
     /// To one of the address's boundaries by some policy: one tick before, on it, one after.
     AdvanceTo(usize, usize, usize, u64),
+    /// Takes it down, waits for the end of that, and asks for a probe.
+    Probe(usize, usize),
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -85,13 +87,14 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (h.clone(), n()).prop_map(|(h, n)| Op::Begin(h, n)),
         6 => (any.clone(), ending()).prop_map(|(i, o)| Op::EndAttempt(i, o)),
         1 => (h.clone(), n(), forced).prop_map(|(h, n, to)| Op::Force(h, n, to)),
-        2 => (h.clone(), n()).prop_map(|(h, n)| Op::Release(h, n)),
+        4 => (h.clone(), n()).prop_map(|(h, n)| Op::Release(h, n)),
         1 => (h.clone(), n()).prop_map(|(h, n)| Op::Reset(h, n)),
         1 => n().prop_map(Op::Pin),
         1 => n().prop_map(Op::Unpin),
         1 => Just(Op::Sweep),
         8 => prop_oneof![6 => 0..4_u64, 6 => 0..60_u64, 1 => Just(AGES)].prop_map(Op::Advance),
-        14 => (n(), h, any, 0..3_u64).prop_map(|(n, h, i, by)| Op::AdvanceTo(n, h, i, by)),
+        14 => (n(), h.clone(), any, 0..3_u64).prop_map(|(n, h, i, by)| Op::AdvanceTo(n, h, i, by)),
+        8 => (h, n()).prop_map(|(h, n)| Op::Probe(h, n)),
     ]
 }
 
@@ -275,6 +278,11 @@ impl<'a> World<'a> {
                     self.advance((ends[i % ends.len()] + by - self.now).saturating_sub(1));
                 }
                 Ok(())
+            }
+            Op::Probe(h, n) => {
+                self.apply(Op::Record(h, n, Outcome::Failed(Cause::Tls)))?;
+                self.apply(Op::AdvanceTo(n, h, 0, 2))?;
+                self.apply(Op::Admit(h, n))
             }
             Op::EndPermit(..) | Op::EndAttempt(..) => Ok(()),
         }?;
