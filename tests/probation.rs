@@ -609,3 +609,36 @@ fn an_attempt_from_before_a_move_to_another_record_is_judged_as_of_no_record() {
     attempts.pop().unwrap().end(Outcome::Success);
     assert_eq!(registry.status(&mover).successes, 0);
 }
+
+#[test]
+fn a_permit_is_silent_from_when_it_was_given_not_from_when_its_lease_began() {
+    let rules = Rules {
+        id: 0,
+        max_fails: 1,
+        min_rises: 1,
+        fail_timeout: 4,
+        max_fail_timeout: 8,
+        forget_after: 100,
+        stall_after: 5,
+        probes: Some(Probes {
+            permits: 2,
+            lease: 50,
+        }),
+    };
+    let clock = Arc::new(ManualClock::new());
+    let registry = Registry::builder()
+        .policy(rules.policy())
+        .clock(clock.clone())
+        .build();
+    let at = address(0);
+    registry.add_fall_down(at);
+    clock.advance(ticks(5));
+    let first = registry.try_admit(&at);
+    clock.advance(ticks(5));
+    let second = registry.try_admit(&at);
+    assert!(matches!(second, Admission::Probe(_)));
+    drop(second);
+    assert_eq!(registry.status(&at).state, State::ProbeDue);
+    drop(first);
+    assert_eq!(registry.status(&at).state, State::Down);
+}
