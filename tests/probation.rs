@@ -33,7 +33,7 @@ const ADDRESSES: usize = 8;
 /// Longer than any evidence counts, whatever the policy.
 const AGES: u64 = 1_100_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Op {
     Record(usize, usize, Outcome),
     Admit(usize, usize),
@@ -501,7 +501,7 @@ fn reads_as(status: &Status, expected: &model::Reading) -> bool {
         && status.trips == expected.trips
 }
 
-fn agree(run: Run) -> Result<(), String> {
+fn agree(run: &Run) -> Result<(), String> {
     let clock = Arc::new(ManualClock::new());
     let registry = Registry::builder()
         .policy(run.rules[0].policy())
@@ -539,7 +539,7 @@ fn agree(run: Run) -> Result<(), String> {
         uses: Vec::new(),
     };
     for (step, op) in run.ops.iter().enumerate() {
-        let outcome = world.apply(op.clone());
+        let outcome = world.apply(*op);
         outcome.map_err(|fault| format!("step {step}, {op:?}: {fault}"))?;
     }
     Ok(())
@@ -550,7 +550,7 @@ proptest! {
 
     #[test]
     fn the_registry_agrees_with_the_model(run in run()) {
-        if let Err(fault) = agree(run) {
+        if let Err(fault) = agree(&run) {
             return Err(TestCaseError::fail(fault));
         }
     }
