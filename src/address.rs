@@ -4,7 +4,7 @@
 //! host, so it *is* that IPv4 address; the flow label does not choose a host and is dropped; the
 //! scope does (`fe80::1%2` and `fe80::1%3` are different hosts) and is kept.
 
-#[cfg(not(risefall_loom))]
+#[cfg(not(any(risefall_loom, risefall_shuttle)))]
 use std::hash::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -77,12 +77,12 @@ pub(crate) struct AddressHash {
 
 impl AddressHash {
     /// Under a model checker every run must be the same.
-    #[cfg(risefall_loom)]
+    #[cfg(any(risefall_loom, risefall_shuttle))]
     pub(crate) fn random() -> Self {
         Self::keyed(FIXED)
     }
 
-    #[cfg(not(risefall_loom))]
+    #[cfg(not(any(risefall_loom, risefall_shuttle)))]
     pub(crate) fn random() -> Self {
         let state = RandomState::new();
         Self::keyed([0u64, 1, 2].map(|n| state.hash_one(n)))
@@ -154,7 +154,7 @@ impl Hasher for KeyHasher {
 }
 
 /// Seeds for tests that need the same buckets in every run.
-#[cfg(any(test, risefall_loom))]
+#[cfg(any(test, risefall_loom, risefall_shuttle))]
 const FIXED: [u64; 3] = [
     0x9e37_79b9_7f4a_7c15,
     0xd1b5_4a32_d192_ed03,

@@ -25,7 +25,7 @@ pub(crate) struct Record {
     /// release and acquire, loads acquire. For the word alone `Relaxed` would do, every fact being
     /// inside it. The ordering is what makes the registry causal *across* addresses: who sees one
     /// address's change sees all that its writer had recorded or seen before. Partners: each
-    /// other. Model: `who_sees_a_change_sees_what_came_before_it` in `tests/loom.rs`.
+    /// other. Model: `who_sees_a_change_sees_what_came_before_it` in `tests/loom/`.
     word: AtomicU64,
     /// The upper half of the address; written by `publish` while the word is claimed.
     ///

@@ -98,7 +98,7 @@ pub(crate) fn step(word: Word, event: Event, moment: &Moment<'_>) -> Word {
     let next = match event {
         Event::Force(phase) => forced(current, phase, now),
         Event::Release if word.phase().is_forced() => cleared(current).next_generation().at(now),
-        Event::Reset => reset(current, moment),
+        Event::Reset => return reset(word, current, now),
         _ if word.phase().is_forced() => return word,
         Event::Failure(weight) => failed(current, weight, moment),
         Event::Success => succeeded(current, moment),
@@ -146,7 +146,7 @@ fn failed(word: Word, weight: Weight, moment: &Moment<'_>) -> Word {
 fn tripped(word: Word, streak: u8, moment: &Moment<'_>) -> Word {
     let trips = match moment.rules.probes {
         Some(_) => word.trips().saturating_add(1),
-        None => 0,
+        None => word.trips(),
     };
     relapsed(word.with(Phase::Down, streak))
         .with_trips(trips)
@@ -300,18 +300,19 @@ fn cleared(word: Word) -> Word {
     word.with(Phase::Up, 0).with_trips(0).with_permits(0)
 }
 
-fn reset(word: Word, moment: &Moment<'_>) -> Word {
+/// Clears what has lapsed as well: by another handle's policy it may not have.
+fn reset(word: Word, current: Word, now: Tick) -> Word {
     let next = cleared(word);
     if next == word {
         return word;
     }
-    let is_told = told(word) != told(next);
+    let is_told = told(current) != told(next);
     let next = if is_told {
         next.next_generation()
     } else {
         next
     };
-    next.at(moment.now)
+    next.at(now)
 }
 
 /// Takes over evidence from elsewhere, unless what is known here is as new, or it has lapsed.
@@ -371,11 +372,13 @@ pub(crate) fn lapsed(word: Word, moment: &Moment<'_>) -> Word {
             };
             unless(limit, cleared(word))
         }
-        Phase::Probing => match rules.probes {
-            Some(probes) => unless(probes.lease.and(rules.forget_after), cleared(word)),
-            // Tried by those who probe; for the others its time is over.
-            None => cleared(word),
-        },
+        Phase::Probing => {
+            let limit = match rules.probes {
+                Some(probes) => probes.lease.and(rules.forget_after),
+                None => rules.fail_timeout,
+            };
+            unless(limit, cleared(word))
+        }
         _ => word,
     }
 }
@@ -404,7 +407,6 @@ pub(crate) fn longest(rules: &Rules) -> Ticks {
     rules
         .max_fail_timeout
         .max(probes.lease)
-        .max(span_of(u8::MAX))
         .and(rules.forget_after)
 }
 
@@ -442,7 +444,9 @@ pub(crate) fn verdict(word: Word, moment: &Moment<'_>) -> Verdict {
                     left: left(probes.lease),
                 }
             }
-            _ => now_is(State::ProbeDue),
+            Some(_) => now_is(State::ProbeDue),
+            // Tried by those who probe; for the others its time is over.
+            None => Verdict::UP,
         },
         Phase::SetAside => Verdict {
             state: State::SetAside,

@@ -2,8 +2,9 @@
 //! map. Everything concurrent in this crate is built from what stands here, and nothing else
 //! imports a checker.
 //!
-//! Under `cfg(risefall_loom)` the atomics are loom's, and the map is a `HashMap` under loom's
-//! mutex: loom cannot see into a `DashMap` and would hang on its locks.
+//! Under `cfg(risefall_loom)` the atomics are loom's, under `cfg(risefall_shuttle)` shuttle's, and
+//! the map is a `HashMap` under the checker's mutex: neither sees into a `DashMap`, and both would
+//! hang on its locks.
 
 pub(crate) use imp::{AtomicU8, AtomicU64, Ledger, Link, OnceLock, Ordering};
 
@@ -51,7 +52,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-#[cfg(not(risefall_loom))]
+#[cfg(not(any(risefall_loom, risefall_shuttle)))]
 mod imp {
     use std::hash::{BuildHasher, Hash};
 
@@ -104,18 +105,27 @@ mod imp {
     }
 }
 
-#[cfg(risefall_loom)]
+#[cfg(any(risefall_loom, risefall_shuttle))]
 mod imp {
     use std::collections::HashMap;
     use std::hash::{BuildHasher, Hash};
 
-    use loom::sync::Mutex;
-    use loom::sync::atomic::AtomicBool;
+    #[cfg(risefall_loom)]
+    use loom as checker;
+    #[cfg(risefall_shuttle)]
+    use shuttle as checker;
+
+    use checker::sync::Mutex;
+    use checker::sync::atomic::AtomicBool;
 
     use super::Entered;
 
+    pub(crate) use checker::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+    #[cfg(risefall_loom)]
     pub(crate) use loom::sync::Arc as Link;
-    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+    // shuttle need not see reference counts: it looks for schedules, not for lost releases.
+    #[cfg(risefall_shuttle)]
+    pub(crate) use std::sync::Arc as Link;
 
     pub(crate) struct Ledger<K, V, S> {
         map: Mutex<HashMap<K, V, S>>,
@@ -161,7 +171,7 @@ mod imp {
         }
     }
 
-    /// std's cell behind a flag that loom can see: the flag carries the ordering.
+    /// std's cell behind a flag that the checker can see: the flag carries the ordering.
     pub(crate) struct OnceLock<T> {
         cell: std::sync::OnceLock<T>,
         ready: AtomicBool,

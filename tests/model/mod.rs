@@ -240,7 +240,8 @@ impl Address {
             }
             Case::Probing { out, .. } => match rules.probes {
                 Some(probes) if out >= probes.permits => expired(State::Probing, probes.lease),
-                _ => (State::ProbeDue, None),
+                Some(_) => (State::ProbeDue, None),
+                None => (State::Up, None),
             },
             Case::SetAside { span } => (State::SetAside, left(span)),
             Case::Forced(Override::Up) => (State::ForcedUp, None),
@@ -305,17 +306,13 @@ impl Address {
                 let ends = self.down_time(rules) + kept;
                 (ends, ends)
             }
-            Case::Probing { .. } => match rules.probes {
-                Some(probes) => {
-                    let ends = probes.lease + rules.forget_after;
-                    (ends, ends)
-                }
-                None => {
-                    lapsed.case = Case::Up { fails: 0 };
-                    lapsed.trips = 0;
-                    return lapsed;
-                }
-            },
+            Case::Probing { .. } => {
+                let probed = rules.probes.as_ref();
+                let ends = probed.map_or(rules.fail_timeout, |probes| {
+                    probes.lease + rules.forget_after
+                });
+                (ends, ends)
+            }
             Case::Forced(_) => return lapsed,
         };
         if age > ends {
@@ -438,7 +435,7 @@ impl Address {
     }
 
     pub fn reset(&mut self, rules: &Rules, now: u64) {
-        if self.is_neutral(rules, now) {
+        if self.case == (Case::Up { fails: 0 }) && self.trips == 0 {
             return;
         }
         let mut next = self.lapsed(rules, now);
@@ -504,7 +501,7 @@ impl Address {
         self.turn(Case::Down { fails, for_all }, now);
         self.trips = match rules.probes {
             Some(_) => (self.trips + 1).min(7),
-            None => 0,
+            None => self.trips,
         };
         self.down_for = [0; POLICIES];
     }
