@@ -408,7 +408,7 @@ impl RegistryBuilder {
 
     /// The most failing addresses to remember at once; default 16 384, at least 1, at most 2^26.
     ///
-    /// Each slot costs 4.25 bytes from the start; a failing address about 140 more, from its first
+    /// Each slot costs 4.25 bytes from the start; a failing address about 150 more, from its first
     /// failure until the registry is dropped or another address takes its place. Addresses pinned
     /// by an [`Endpoint`] do not count.
     pub fn capacity(mut self, addresses: usize) -> Self {

@@ -266,7 +266,8 @@ mod written {
             {"address":"10.0.0.3:80","state":"set_aside","age_ms":1},
             {"address":"10.0.0.4:80","state":"probing","successes":255,"age_ms":1},
             {"address":"10.0.0.5:80","state":"down","age_ms":18446744073709551615},
-            {"address":"10.0.0.6:80","state":"suspect","cause":"bad luck","age_ms":5}
+            {"address":"10.0.0.6:80","state":"suspect","cause":"bad luck","age_ms":5},
+            {"address":"10.0.0.7:80","state":"down","age_ms":5}
         ]}"#;
         let snapshot: Snapshot = serde_json::from_str(text).unwrap();
         let (new, clock) = registry(64);
@@ -274,8 +275,9 @@ mod written {
         let answer = new.import(&snapshot).unwrap();
         assert_eq!(answer.refused, 0);
         assert_eq!(new.status(&address(1)).state, State::Down);
-        assert!(new.statuses().len() <= 5);
-        for host in 1..=6 {
+        assert_eq!(new.status(&address(7)).state, State::Down);
+        assert!(new.statuses().len() <= 6);
+        for host in 1..=7 {
             (0..9).for_each(|_| new.add_rise_up(address(host)));
             let state = new.status(&address(host)).state;
             assert!(

@@ -153,6 +153,8 @@ impl SnapshotEntry {
         let (phase, streak) = match self.state {
             State::Up | State::Suspect => (Phase::Up, self.failures),
             State::Down | State::ProbeDue if self.successes > 0 => (Phase::Rising, self.successes),
+            // Down without a streak is down for everybody.
+            State::Down | State::ProbeDue if self.failures == 0 => (Phase::Down, u8::MAX),
             State::Down | State::ProbeDue => (Phase::Down, self.failures),
             State::Probing => (Phase::Probing, self.successes),
             State::SetAside => {
