@@ -8,7 +8,7 @@ mod sequence;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use self::sequence::Sequence;
 use crate::outcome::Cause;
 use crate::record::Life;
 use crate::snapshot::State;
+use crate::sync::{AtomicUsize, Ordering, fence};
 
 /// A change of verdict.
 ///
@@ -110,7 +111,7 @@ impl Drop for Transitions {
 }
 
 /// Who observes. Read on transitions only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hub {
     /// How many subscribe, so that a transition nobody observes costs one load and a fence.
     ///
@@ -132,6 +133,15 @@ struct Queue {
     arrival: tokio::sync::Notify,
 }
 
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            count: CachePadded::new(AtomicUsize::new(0)),
+            queues: ArcSwap::default(),
+        }
+    }
+}
+
 impl Hub {
     pub(crate) fn join(self: &Arc<Self>, capacity: usize) -> Transitions {
         let queue = Arc::new(Queue {
@@ -146,7 +156,7 @@ impl Hub {
             queues
         });
         self.count.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence("subscriber_fence");
         Transitions {
             queue,
             hub: Arc::clone(self),
@@ -163,7 +173,7 @@ impl Hub {
     }
 
     pub(crate) fn publish(&self, transition: Transition) {
-        fence(Ordering::SeqCst);
+        fence("writer_fence");
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }

@@ -6,7 +6,7 @@
 //! the map is a `HashMap` under the checker's mutex: neither sees into a `DashMap`, and both would
 //! hang on its locks.
 
-pub(crate) use imp::{AtomicU8, AtomicU64, Ledger, Link, OnceLock, Ordering};
+pub(crate) use imp::{AtomicU8, AtomicU64, AtomicUsize, Ledger, Link, OnceLock, Ordering};
 
 /// What the ledger did with a key.
 pub(crate) enum Entered<V> {
@@ -36,6 +36,19 @@ pub(crate) const fn order(name: &str, ordering: Ordering) -> Ordering {
     }
 }
 
+/// A `SeqCst` fence that the models can leave out by name.
+#[cfg(not(risefall_loom))]
+pub(crate) fn fence(_name: &str) {
+    std::sync::atomic::fence(Ordering::SeqCst);
+}
+
+#[cfg(risefall_loom)]
+pub(crate) fn fence(name: &str) {
+    if order(name, Ordering::SeqCst) == Ordering::SeqCst {
+        loom::sync::atomic::fence(Ordering::SeqCst);
+    }
+}
+
 #[cfg(risefall_loom)]
 const fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
@@ -61,7 +74,7 @@ mod imp {
 
     use super::Entered;
 
-    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Arc as Link, OnceLock};
 
     /// Who is a member: a map that is locked shard by shard, and only by those who change it or
@@ -120,7 +133,7 @@ mod imp {
 
     use super::Entered;
 
-    pub(crate) use checker::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+    pub(crate) use checker::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
     #[cfg(risefall_loom)]
     pub(crate) use loom::sync::Arc as Link;
     // shuttle need not see reference counts: it looks for schedules, not for lost releases.
