@@ -40,6 +40,11 @@ pub enum Admission {
 /// changes nothing any more.
 #[must_use = "a permit that is dropped is given back"]
 pub struct Permit {
+    /// Boxed, so that an [`Admission`], which hardly ever holds one, stays small.
+    granted: Box<Granted>,
+}
+
+struct Granted {
     shared: Arc<Shared>,
     policy: Arc<Policy>,
     probe: Probe,
@@ -75,18 +80,21 @@ impl Admission {
 
 impl Permit {
     fn new(shared: &Arc<Shared>, policy: &Arc<Policy>, probe: Probe) -> Self {
-        Self {
+        let granted = Granted {
             shared: Arc::clone(shared),
             policy: Arc::clone(policy),
             probe,
             is_settled: false,
+        };
+        Self {
+            granted: Box::new(granted),
         }
     }
 
     /// The address to try.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.probe.subject.key.address()
+        self.granted.probe.subject.key.address()
     }
 
     /// Tells how it went. A success counts towards `min_rises`; a failure that weighs anything
@@ -103,18 +111,22 @@ impl Permit {
     }
 
     fn settle(&mut self, outcome: Outcome) {
-        self.is_settled = true;
-        self.shared.settle(&self.policy, self.probe, outcome);
+        let granted = &mut *self.granted;
+        granted.is_settled = true;
+        granted
+            .shared
+            .settle(&granted.policy, granted.probe, outcome);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.is_settled {
+        let granted = &*self.granted;
+        if granted.is_settled {
             return;
         }
-        let silent = self.shared.now().since(self.probe.began).time();
-        self.settle(if silent >= self.policy.stall_after() {
+        let silent = granted.shared.now().since(granted.probe.began).time();
+        self.settle(if silent >= granted.policy.stall_after() {
             Outcome::Failed(Cause::Stalled)
         } else {
             Outcome::Cancelled
