@@ -9,7 +9,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use risefall::{
     Admission, Cause, Imported, ManualClock, Outcome, Policy, Recovery, Registry, State, Status,
@@ -221,11 +221,18 @@ fn a_hundred_thousand_addresses_travel_and_what_finds_no_room_is_counted() {
     let many = 100_000;
     let (old, _) = registry(many as usize);
     (0..many).for_each(|host| take_down(&old, address(host)));
+    let begun = Instant::now();
     let snapshot = old.export();
+    let exported = begun.elapsed();
     let kept = snapshot.entries.len();
     assert!(kept as f64 > f64::from(many) * 0.999);
     let (new, _) = registry(many as usize);
+    let begun = Instant::now();
     let answer = new.import(&snapshot).unwrap();
+    println!(
+        "{kept} exported in {exported:?}, imported in {:?}",
+        begun.elapsed()
+    );
     assert_eq!(answer.taken + answer.refused, kept);
     assert!(new.is_fall_down(&snapshot.entries[0].address));
     // One without room says so, and looks for room each time: a part of them will do.
