@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::Event::{Failure, Success};
 use super::*;
+use crate::snapshot::State;
 use crate::word::{INCARNATION_MASK, TICK_MASK};
 
 const FAILED: Event = Failure(Weight::Count);
