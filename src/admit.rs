@@ -13,6 +13,7 @@ use crate::policy::Policy;
 use crate::record::{Record, Ticket};
 use crate::shared::{Admitted, Case, Shared, Subject};
 use crate::snapshot::State;
+use crate::sync::Link;
 use crate::word::Tick;
 
 /// Whether an address may be used now, and on what terms.
@@ -150,13 +151,17 @@ pub struct Attempt<'a> {
     shared: &'a Shared,
     case: Case<'a>,
     /// A handle's own.
-    record: Option<&'a Record>,
+    record: Option<&'a Link<Record>>,
     ticket: Ticket,
     began: Duration,
 }
 
 impl<'a> Attempt<'a> {
-    pub(crate) fn new(shared: &'a Shared, case: Case<'a>, record: Option<&'a Record>) -> Self {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        case: Case<'a>,
+        record: Option<&'a Link<Record>>,
+    ) -> Self {
         Self {
             shared,
             case,

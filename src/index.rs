@@ -64,12 +64,12 @@ impl Index {
 
     /// The record of `key` and its word. Wait-free: at most one turn of the chain.
     #[inline]
-    pub(crate) fn find(&self, bucket: usize, key: Key) -> Option<(&Record, Word)> {
+    pub(crate) fn find(&self, bucket: usize, key: Key) -> Option<(&Link<Record>, Word)> {
         if self.is_empty(bucket) {
             return None;
         }
         self.chain(bucket)
-            .find_map(|record| record.word_if(key).map(|word| (&**record, word)))
+            .find_map(|record| record.word_if(key).map(|word| (record, word)))
     }
 
     #[inline]

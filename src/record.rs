@@ -51,7 +51,14 @@ pub(crate) struct Record {
 /// What became of an event.
 pub(crate) enum Applied {
     /// The word was exchanged.
-    Changed { before: Word, after: Word },
+    Changed {
+        before: Word,
+        after: Word,
+        /// Keeps a record whose verdict has changed from eviction until that is told, so that
+        /// nothing of the address's next stay can be told before. Taken before the exchange:
+        /// whoever sees the new word sees the holder.
+        holder: Option<Link<Record>>,
+    },
     /// The word said all there was to say.
     Same,
     /// The record is not this address's any more.
@@ -191,7 +198,7 @@ impl Record {
     /// Lock-free: an exchange is lost only to another that succeeded, and what it wrote is a
     /// different word, since `step` writes nothing where nothing changes.
     pub(crate) fn apply(
-        &self,
+        record: &Link<Self>,
         mut seen: Word,
         ticket: Option<Ticket>,
         event: Event,
@@ -202,18 +209,21 @@ impl Record {
             if !seen.is_taken() || seen.incarnation() != incarnation {
                 return Applied::Gone;
             }
-            if ticket.is_some_and(|ticket| !ticket.is_current(self, seen)) {
+            if ticket.is_some_and(|ticket| !ticket.is_current(record, seen)) {
                 return Applied::Same;
             }
             let next = step(seen, event, moment);
             if next == seen {
                 return Applied::Same;
             }
-            match self.exchange(seen, next) {
+            let is_to_be_told = next.generation() != seen.generation();
+            let holder = is_to_be_told.then(|| Link::clone(record));
+            match record.exchange(seen, next) {
                 Ok(()) => {
                     return Applied::Changed {
                         before: seen,
                         after: next,
+                        holder,
                     };
                 }
                 Err(actual) => seen = actual,

@@ -17,6 +17,7 @@ use crate::record::Record;
 use crate::shared::{Case, Shared, Subject};
 use crate::snapshot::{Imported, Snapshot, SnapshotError, Status};
 use crate::state::Event;
+use crate::sync::Link;
 use crate::word::{Phase, Word};
 
 /// Remembers, per network address, how dials went, and says which are not worth another.
@@ -110,7 +111,7 @@ impl Registry {
         }
     }
 
-    fn admit(&self, subject: Subject, record: &Record, word: Word) -> Admission {
+    fn admit(&self, subject: Subject, record: &Link<Record>, word: Word) -> Admission {
         let admitted = self.shared.admit(self.case(subject), record, word);
         Admission::of(admitted, &self.shared, &self.policy)
     }

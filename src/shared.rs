@@ -115,7 +115,7 @@ impl Shared {
     }
 
     #[inline]
-    pub(crate) fn find(&self, subject: Subject) -> Option<(&Record, Word)> {
+    pub(crate) fn find(&self, subject: Subject) -> Option<(&Link<Record>, Word)> {
         self.index.find(self.bucket(subject), subject.key)
     }
 

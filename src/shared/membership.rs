@@ -139,10 +139,8 @@ impl Shared {
         let mut charge = Charge::Pinned;
         let gone = self.ledger.remove_if(&subject.key, |record| {
             charge = record.charge();
-            // Two owners: the ledger and the chain. A first handle is made only under this lock,
-            // so nobody can come to hold the record while we look.
-            let vacated = Link::strong_count(record) == 2
-                && record.vacate(|word| self.may_go(subject, word, now));
+            let vacated =
+                record.vacate(|word| is_held_by_nobody(record) && self.may_go(subject, word, now));
             // Between freeing the record and taking the member out.
             #[cfg(test)]
             self.pause.here();
@@ -175,6 +173,17 @@ impl Shared {
             self.tally.charged.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Two owners: the ledger and the chain. A first handle is made only under the shard's lock, which
+/// the caller has; and who is about to tell a change took hold of the record before making it, so
+/// it is asked after the word was read.
+fn is_held_by_nobody(record: &Link<Record>) -> bool {
+    let is_free = Link::strong_count(record) == 2;
+    // What the last holder did, it did before: std counts without ordering. A checker's count has
+    // it built in, so that no model can miss this.
+    std::sync::atomic::fence(Ordering::Acquire);
+    is_free
 }
 
 /// Buckets looked through by an entry that finds the registry full.

@@ -13,6 +13,7 @@ use crate::policy::Policy;
 use crate::record::{Applied, Charge, Record, Ticket};
 use crate::snapshot::{Imported, Snapshot, State};
 use crate::state::{self, Event, Settled, Verdict, span_code};
+use crate::sync::Link;
 use crate::word::{Phase, Tick, Word};
 
 /// What happened to an address.
@@ -78,7 +79,7 @@ impl News {
 
 impl Shared {
     /// What an attempt that begins now remembers.
-    pub(crate) fn ticket(&self, subject: Subject, record: Option<&Record>) -> Ticket {
+    pub(crate) fn ticket(&self, subject: Subject, record: Option<&Link<Record>>) -> Ticket {
         self.word_of(subject, record)
             .map_or_else(Ticket::default, |(record, word)| Ticket::of(record, word))
     }
@@ -86,8 +87,8 @@ impl Shared {
     fn word_of<'a>(
         &'a self,
         subject: Subject,
-        record: Option<&'a Record>,
-    ) -> Option<(&'a Record, Word)> {
+        record: Option<&'a Link<Record>>,
+    ) -> Option<(&'a Link<Record>, Word)> {
         match record {
             Some(record) => Some((record, record.word())),
             None => self.find(subject),
@@ -95,7 +96,7 @@ impl Shared {
     }
 
     #[inline]
-    pub(crate) fn record_success(&self, case: Case<'_>, record: &Record, word: Word) {
+    pub(crate) fn record_success(&self, case: Case<'_>, record: &Link<Record>, word: Word) {
         if !word.is_neutral() {
             self.change(case, record, word, News::of(Event::Success));
         }
@@ -113,7 +114,7 @@ impl Shared {
     pub(crate) fn end(
         &self,
         case: Case<'_>,
-        record: Option<&Record>,
+        record: Option<&Link<Record>>,
         ticket: Ticket,
         outcome: Outcome,
         took: impl FnOnce() -> Duration,
@@ -155,7 +156,7 @@ impl Shared {
     /// Asks for a probe of what may be due for one.
     ///
     /// Lock-free: it asks again only after somebody else has changed the word.
-    pub(crate) fn admit(&self, case: Case<'_>, record: &Record, mut word: Word) -> Admitted {
+    pub(crate) fn admit(&self, case: Case<'_>, record: &Link<Record>, mut word: Word) -> Admitted {
         if state::is_up_at_any_time(word, case.policy.rules()) {
             return Admitted::As(Verdict::UP);
         }
@@ -165,9 +166,14 @@ impl Shared {
             if verdict.state != State::ProbeDue {
                 return Admitted::As(verdict);
             }
-            match record.apply(word, None, Event::Admit, &moment) {
-                Applied::Changed { before, after } => {
+            match Record::apply(record, word, None, Event::Admit, &moment) {
+                Applied::Changed {
+                    before,
+                    after,
+                    holder,
+                } => {
                     self.tell(case, record, before, after, None);
+                    drop(holder);
                     return Admitted::Probe(Probe {
                         subject: case.subject,
                         incarnation: after.incarnation(),
@@ -249,15 +255,20 @@ impl Shared {
     pub(crate) fn change(
         &self,
         case: Case<'_>,
-        record: &Record,
+        record: &Link<Record>,
         word: Word,
         news: News,
     ) -> Applies {
-        match record.apply(word, news.ticket, news.event, &self.moment(case)) {
+        match Record::apply(record, word, news.ticket, news.event, &self.moment(case)) {
             Applied::Gone => Applies::Gone,
             Applied::Same => Applies::Same,
-            Applied::Changed { before, after } => {
+            Applied::Changed {
+                before,
+                after,
+                holder,
+            } => {
                 self.tell(case, record, before, after, news.cause);
+                drop(holder);
                 Applies::Changed
             }
         }
