@@ -9,7 +9,7 @@
 mod reading;
 
 pub(crate) use self::reading::{
-    Verdict, is_down, is_up_at_any_time, lapsed, longest, span_code, span_of, verdict,
+    Verdict, is_down, is_up_at_any_time, kept_for, lapsed, longest, span_code, span_of, verdict,
 };
 use self::reading::{cleared, is_expired, is_leased};
 use crate::outcome::Weight;

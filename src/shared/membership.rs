@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::recording::{Applies, News};
 use super::{Case, Shared, Subject};
 use crate::record::{Charge, Record, is_spent};
-use crate::state::step;
+use crate::state::{self, step};
 use crate::sync::{Entered, Link};
 use crate::word::{Tick, Ticks, Word};
 
@@ -157,7 +157,8 @@ impl Shared {
     fn may_go(&self, subject: Subject, word: Word, now: Tick) -> bool {
         let moment = self.moment_at(self.own_case(subject), now);
         let keep = Ticks(self.tally.keep.load(Ordering::Relaxed));
-        is_spent(word, &moment) && (word.is_neutral() || now.since(word.tick()) > keep)
+        is_spent(word, &moment)
+            && (word.is_neutral() || now.since(word.tick()) > state::kept_for(word, keep))
     }
 
     fn reserve(&self) -> bool {

@@ -75,6 +75,15 @@ pub(crate) fn longest(rules: &Rules) -> Ticks {
         .and(rules.forget_after)
 }
 
+/// How long `word` may matter to somebody by whose policy evidence does for `keep`: that counts from
+/// the end of a set-aside.
+pub(crate) fn kept_for(word: Word, keep: Ticks) -> Ticks {
+    match word.phase() {
+        Phase::SetAside => keep.and(span_of(word.streak())),
+        _ => keep,
+    }
+}
+
 /// The verdict on `word`, by the reader's own thresholds.
 pub(crate) fn verdict(word: Word, moment: &Moment<'_>) -> Verdict {
     let Moment { rules, now, .. } = *moment;
