@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use risefall::{
     Admission, Attempt, Cause, Clock, Endpoint, ManualClock, Outcome, Permit, Registry, State,
     Status, Transitions,
@@ -545,8 +546,19 @@ fn agree(run: &Run) -> Result<(), String> {
     Ok(())
 }
 
+/// The same 300 histories each time, or as many times that, at random, as `RISEFALL_LONG` says.
+fn config() -> ProptestConfig {
+    match std::env::var("RISEFALL_LONG") {
+        Ok(times) => ProptestConfig::with_cases(300 * times.parse::<u32>().unwrap()),
+        Err(_) => ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            ..ProptestConfig::with_cases(300)
+        },
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(config())]
 
     #[test]
     fn the_registry_agrees_with_the_model(run in run()) {

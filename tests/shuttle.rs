@@ -19,7 +19,8 @@ use std::time::Duration;
 use risefall::{
     Admission, Cause, Endpoint, ManualClock, Outcome, Permit, Policy, Recovery, Registry, State,
 };
-use shuttle::thread;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, thread};
 
 const LEASE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(4);
@@ -52,14 +53,23 @@ fn probing(permits: u8) -> Recovery {
 }
 
 /// Half of the schedules at random, half by priorities that change at a few points, which finds
-/// what needs a rare order of few events.
+/// what needs a rare order of few events. The same ones each time, unless the number is given.
 fn check(model: impl Fn() + Send + Sync + 'static) {
-    let schedules = std::env::var("RISEFALL_SCHEDULES")
-        .map_or(1_000, |text| text.parse().expect("a number of schedules"));
+    let asked = std::env::var("RISEFALL_SCHEDULES");
+    let (schedules, seed) = match asked {
+        Ok(text) => (
+            text.parse().expect("a number of schedules"),
+            u64::from(std::process::id()),
+        ),
+        Err(_) => (2_000, 1),
+    };
+    println!("{schedules} schedules from seed {seed}");
     let model = Arc::new(model);
     let random = Arc::clone(&model);
-    shuttle::check_random(move || random(), schedules / 2);
-    shuttle::check_pct(move || model(), schedules / 2, 3);
+    let scheduler = RandomScheduler::new_from_seed(seed, schedules / 2);
+    Runner::new(scheduler, Config::default()).run(move || random());
+    let scheduler = PctScheduler::new_from_seed(seed, 3, schedules / 2);
+    Runner::new(scheduler, Config::default()).run(move || model());
 }
 
 /// Runs all at once and waits for them.
