@@ -22,7 +22,9 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod admin;
+pub mod bounds;
 pub mod cli;
+pub mod config;
 pub mod error;
 pub mod forward;
 pub mod net;
@@ -30,4 +32,5 @@ pub mod plan;
 pub mod proto;
 pub mod runtime;
 pub mod telemetry;
+pub mod units;
 pub mod upstream;

@@ -21,6 +21,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "config",
         &["tokio", "std::net::Tcp", "crate::plan", "crate::runtime"],
     ),
+    ("bounds.rs", &["serde", "tokio", "crate::"]),
+    ("units.rs", &["serde", "tokio", "crate::"]),
     (
         "plan",
         &[

@@ -16,10 +16,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{address, bad_usage, failed, say, summary};
-use crate::plan::{Draft, Limits, Plan, Timeouts, units};
+use crate::plan::{Draft, Limits, Plan, Timeouts};
 use crate::runtime::{self, Running, Services};
 use crate::telemetry::access::{AccessLog, Format, Sink};
 use crate::telemetry::log;
+use crate::units;
 
 /// Run a forward proxy: HTTP, CONNECT and SOCKS5 on one port.
 ///

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{address, failed};
 use crate::admin::report::{AddressReport, AddressStatus, ProxyStatus};
-use crate::plan::units;
+use crate::units;
 
 /// Show which addresses the running proxy holds for failing or down, or why one of them is.
 #[derive(Args, Debug)]

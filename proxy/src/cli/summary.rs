@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use risefall::{Policy, Recovery};
 
 use super::VERSION;
-use crate::plan::{Access, Plan, units};
+use crate::plan::{Access, Plan};
 use crate::runtime::Running;
+use crate::units;
 
 /// Says what listens where, who may use it for what, and how to try it.
 pub(super) fn of(plan: &Plan, policy: &Policy, running: &Running) -> String {

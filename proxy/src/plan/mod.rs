@@ -4,15 +4,13 @@
 //! and refuses what must not run. A [`Plan`] can only come from there, so every rule about what is
 //! allowed stands here once, whoever asks: the command line, a file, a test.
 
-mod bounds;
-pub mod units;
-
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use bounds::{Limits, Timeouts};
+pub use crate::bounds::{Limits, Timeouts};
+use crate::units;
 
 /// What the operator said; what was not said keeps its default.
 #[derive(Clone, Debug)]

@@ -10,6 +10,14 @@ pub struct Limits {
     /// rounded up, and the kernel deals connections out without knowing who is full. So one worker
     /// may turn clients away while another has room.
     pub connections: usize,
+    /// Client connections of one address; 0, the default, is as many as in all.
+    pub per_client: usize,
+    /// Connections that one listener accepts in a second; 0, the default, is as many as come.
+    pub accept_rate: u32,
+    /// Bytes of a request's head. Default 64 KiB.
+    pub header_size: usize,
+    /// Fields of a request's head. Default 100.
+    pub header_count: usize,
     /// Idle connections kept to one origin, per worker. Default 64.
     pub idle_per_origin: usize,
     /// Idle connections kept to all origins, per worker. Default 512.
@@ -22,16 +30,25 @@ pub struct Limits {
 /// most half a second) late.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// From a connection's or a request's first byte to the end of its head. Default 10 s.
+    /// From a connection's beginning to its first bytes, and to the end of a SOCKS handshake.
+    /// Default 10 s.
     pub handshake: Duration,
+    /// From a request's first byte to the end of its head. Default 10 s.
+    pub header: Duration,
     /// How long a client connection may stay without a request. Default 60 s.
     pub keep_alive: Duration,
     /// How long a name lookup may take. Default 5 s.
     pub resolve: Duration,
     /// From the last byte of a request to the head of the origin's answer. Default 60 s.
     pub answer: Duration,
-    /// How long a tunnel or a body may stand still. Default 10 min.
+    /// How long a body may stand still. Default 10 min.
+    pub body_idle: Duration,
+    /// How long a tunnel may stand still. Default 10 min.
     pub idle: Duration,
+    /// How long a request may take in all. Default: as long as it takes.
+    pub request: Option<Duration>,
+    /// How long a tunnel may live. Default: as long as it does.
+    pub tunnel: Option<Duration>,
     /// How long an unused connection to an origin is kept. Default 30 s.
     pub pool_idle: Duration,
     /// How long work in flight may go on after the signal to stop. Default 30 s.
@@ -42,13 +59,18 @@ impl Timeouts {
     /// The shortest deadline that the coarse clock has to keep.
     pub(crate) fn shortest(&self) -> Duration {
         [
-            self.handshake,
-            self.keep_alive,
-            self.answer,
-            self.idle,
-            self.pool_idle,
+            Some(self.handshake),
+            Some(self.header),
+            Some(self.keep_alive),
+            Some(self.answer),
+            Some(self.body_idle),
+            Some(self.idle),
+            Some(self.pool_idle),
+            self.request,
+            self.tunnel,
         ]
         .into_iter()
+        .flatten()
         .min()
         .unwrap_or(self.handshake)
     }
@@ -58,6 +80,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            per_client: 0,
+            accept_rate: 0,
+            header_size: 64 * 1024,
+            header_count: 100,
             idle_per_origin: 64,
             idle_origins: 512,
             lookups: 32,
@@ -69,10 +95,14 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
             keep_alive: Duration::from_secs(60),
             resolve: Duration::from_secs(5),
             answer: Duration::from_secs(60),
+            body_idle: Duration::from_secs(600),
             idle: Duration::from_secs(600),
+            request: None,
+            tunnel: None,
             pool_idle: Duration::from_secs(30),
             drain: Duration::from_secs(30),
         }

@@ -1,4 +1,4 @@
-//! Durations as people write them: `250ms`, `60s`, `10m`, `2h`.
+//! Times and sizes as people write them: `250ms`, `60s`, `10m`, `2h`; `64KiB`, `1GiB`.
 
 use std::time::Duration;
 
@@ -64,6 +64,48 @@ pub fn show_about(time: Duration) -> String {
     }
 }
 
+/// Why some text is not a size.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("found {0:?}, expected a whole number and B, KiB, MiB or GiB, such as 64KiB")]
+pub struct SizeError(String);
+
+/// Reads a number of bytes.
+///
+/// # Errors
+///
+/// Anything but a whole number and a unit.
+pub fn size(text: &str) -> Result<u64, SizeError> {
+    let error = || SizeError(text.to_owned());
+    let unit_at = text
+        .find(|char: char| !char.is_ascii_digit())
+        .ok_or_else(error)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| error())?;
+    let (_, bytes) = SIZES
+        .into_iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(error)?;
+    number.checked_mul(bytes).ok_or_else(error)
+}
+
+/// Writes a number of bytes so that [`size`] reads it back, with the largest unit that is exact.
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
+    for (unit, unit_bytes) in SIZES {
+        if bytes > 0 && bytes.is_multiple_of(unit_bytes) {
+            return format!("{}{unit}", bytes / unit_bytes);
+        }
+    }
+    format!("{bytes}B")
+}
+
+const SIZES: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +150,22 @@ mod tests {
                 matches!(duration(text), Err(DurationError::Malformed(_))),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_size_reads_back_and_needs_its_unit() {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("64KiB", 65_536),
+            ("1GiB", 1 << 30),
+            ("1000B", 1000),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+            assert_eq!(show_size(bytes), text);
+        }
+        for text in ["", "64", "64KB", "64 KiB", "-1B", "99999999999GiB", "KiB"] {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 }

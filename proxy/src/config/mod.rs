@@ -1,0 +1,83 @@
+//! The configuration file: from text to a typed [`Tree`], with every mistake told at once.
+//!
+//! The shape is said once, by the types in [`tree`]: the JSON Schema is derived from them, the
+//! reference page is written from the schema, and [`check`] holds what was read against the same
+//! schema. What it finds wrong it tells with its place and leaves out, so that one run tells of all
+//! mistakes; what is left is deserialized. What only the whole can tell (two listeners on one port)
+//! is the plan's to refuse; it names places in words (`forward.office.listen[0]`), and [`Loaded`]
+//! knows where in which file each of them stands.
+
+pub mod check;
+mod load;
+mod mistake;
+mod node;
+pub mod reference;
+pub mod scalar;
+mod source;
+pub mod tree;
+
+use std::path::PathBuf;
+
+pub use load::{LoadError, load, load_text};
+pub use mistake::Mistakes;
+pub use tree::Tree;
+
+use mistake::Mistake;
+use node::Node;
+use source::Sources;
+
+/// A file that was read, with all it includes.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What could be understood; the rest has its defaults.
+    pub tree: Tree,
+    sources: Sources,
+    /// Every value that was said, with its place; what was refused as well.
+    said: Node,
+    mistakes: Vec<Mistake>,
+}
+
+impl Loaded {
+    /// The files that were read, the first one first.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.sources.paths().map(std::path::Path::to_owned)
+    }
+
+    /// The folders in which a new file might be included.
+    pub fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.sources.folders()
+    }
+
+    /// Whether somebody said something at `place`, right or wrong.
+    #[must_use]
+    pub fn says(&self, place: &str) -> bool {
+        self.said.find(place).is_some_and(|(_, is_exact)| is_exact)
+    }
+
+    /// Adds what somebody else found wrong at `place`.
+    pub fn refuse(&mut self, place: &str, message: String) {
+        let at = self.said.find(place).map(|(at, _)| at);
+        self.mistakes.push(Mistake {
+            at,
+            place: place.to_owned(),
+            message,
+            help: None,
+            also: None,
+        });
+    }
+
+    /// All that is wrong with it; `Ok` if nothing is.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, in the order of the files.
+    pub fn finish(self) -> Result<Tree, Mistakes> {
+        if self.mistakes.is_empty() {
+            return Ok(self.tree);
+        }
+        Err(Mistakes::new(self.sources, self.mistakes))
+    }
+}
+
+#[cfg(test)]
+mod tests;
