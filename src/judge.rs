@@ -32,6 +32,11 @@ pub trait Judge: Send + Sync {
     /// The policy in force.
     fn policy(&self) -> &Policy;
 
+    /// The registry itself, where an operator may override what it holds.
+    fn registry(&self) -> Option<&Registry> {
+        None
+    }
+
     /// The last changes of the address, oldest first.
     fn journal(&self, address: &SocketAddr) -> Vec<JournalEntry> {
         let _ = address;
@@ -125,6 +130,10 @@ impl Judge for Registry {
         Registry::policy(self)
     }
 
+    fn registry(&self) -> Option<&Registry> {
+        Some(self)
+    }
+
     fn journal(&self, address: &SocketAddr) -> Vec<JournalEntry> {
         Registry::journal(self, address)
     }
@@ -190,6 +199,10 @@ macro_rules! forward_to_what_it_refers_to {
 
             fn policy(&self) -> &Policy {
                 (**self).policy()
+            }
+
+            fn registry(&self) -> Option<&Registry> {
+                (**self).registry()
             }
 
             fn journal(&self, address: &SocketAddr) -> Vec<JournalEntry> {

@@ -354,6 +354,46 @@ fn a_second_signal_ends_a_drain_at_once() {
 }
 
 #[test]
+fn an_operator_overrides_an_address_and_takes_it_back() {
+    let running = Running::start(&["--admin", "127.0.0.1:0"]);
+    let admin = running.admin.unwrap().to_string();
+    let (_dead, dead) = dead_port();
+    let health = |action: &str| {
+        let address = dead.to_string();
+        let output = risefall(&["health", action, &address, "--admin", &admin]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr).to_owned()
+    };
+    assert!(health("drain").contains("is drained"));
+    assert!(running.get(dead).starts_with("HTTP/1.1 503 "));
+    let status = risefall(&["status", "--admin", &admin]);
+    assert!(
+        text(&status.stdout).contains("drained"),
+        "{}",
+        text(&status.stdout)
+    );
+    assert!(health("release").contains("is released"));
+    assert!(running.get(dead).starts_with("HTTP/1.1 502 "));
+    assert!(health("down").contains("is forced down"));
+    assert!(running.get(dead).starts_with("HTTP/1.1 503 "));
+    assert!(health("reset").contains("is reset"));
+    assert!(running.get(dead).starts_with("HTTP/1.1 502 "));
+
+    // A plain form of a page in the operator's browser has no field of its own.
+    let mut stream = TcpStream::connect(running.admin.unwrap()).unwrap();
+    write!(
+        stream,
+        "POST /endpoints/{dead}/down HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(running.get(dead).starts_with("HTTP/1.1 502 "));
+}
+
+#[test]
 fn the_admin_api_answers_loopback_names_only() {
     let running = Running::start(&["--admin", "127.0.0.1:0"]);
     let ask = |request: &str| {

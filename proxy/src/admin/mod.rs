@@ -1,10 +1,12 @@
 //! The admin API: what the running proxy knows, for this machine only.
 //!
-//! `GET /status` answers JSON; `GET /status?address=192.0.2.7:443` tells of one address how it came
-//! to be what it is. The listener is on loopback, but a page in a browser on this machine
+//! `GET /status` answers JSON; `GET /endpoints/192.0.2.7:443` (and `/status?address=`) tells of one
+//! address how it came to be what it is, and `POST /endpoints/192.0.2.7:443/drain` overrides that;
+//! `GET /health` says that the process lives. The listener is on loopback, but a page in a browser on this machine
 //! can reach that too: through a name of its own that it has point to 127.0.0.1 (DNS rebinding). So
 //! a request whose `Host` is not a loopback name or address is refused.
 
+mod action;
 pub mod report;
 
 use std::convert::Infallible;
@@ -79,24 +81,53 @@ fn answer(request: &Request<Incoming>, report: &Report) -> Response<Full<Bytes>>
             "the admin API answers to loopback names only\n",
         );
     }
-    match (request.uri().path(), request.method()) {
+    let path = request.uri().path();
+    match (path, request.method()) {
         ("/status", &Method::GET | &Method::HEAD) => match asked_address(request.uri().query()) {
             Ok(None) => json(&report.status()),
             Ok(Some(address)) => json(&report.address(address)),
             Err(refused) => text(StatusCode::BAD_REQUEST, refused),
         },
-        ("/status", _) => {
-            let mut refused = text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "only GET is answered here\n",
-            );
-            refused
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            refused
-        }
-        _ => text(StatusCode::NOT_FOUND, "there is only /status here\n"),
+        ("/health", &Method::GET | &Method::HEAD) => text(StatusCode::OK, "alive\n"),
+        ("/status" | "/health", _) => only("GET, HEAD"),
+        _ => match path.strip_prefix("/endpoints/") {
+            Some(rest) => endpoint(rest, request, report),
+            None => text(
+                StatusCode::NOT_FOUND,
+                "there are /status, /health and /endpoints/ADDR here\n",
+            ),
+        },
     }
+}
+
+/// One address: `ADDR` is looked at, `ADDR/ACTION` is done.
+fn endpoint(rest: &str, request: &Request<Incoming>, report: &Report) -> Response<Full<Bytes>> {
+    match (action::parse(rest), request.method()) {
+        (Err(refused), _) => text(StatusCode::NOT_FOUND, refused),
+        (Ok((address, None)), &Method::GET | &Method::HEAD) => json(&report.address(address)),
+        (Ok((_, None)), _) => only("GET, HEAD"),
+        (Ok((address, Some(action))), &Method::POST) => {
+            if !action::is_meant(request.headers()) {
+                return text(StatusCode::FORBIDDEN, action::NOT_MEANT);
+            }
+            match report.registry() {
+                Some(registry) => text(StatusCode::OK, action.apply(registry, address)),
+                None => text(StatusCode::NOT_FOUND, "there is no registry to act upon\n"),
+            }
+        }
+        (Ok((_, Some(_))), _) => only("POST"),
+    }
+}
+
+fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut refused = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("only {methods} is answered here\n"),
+    );
+    refused
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(methods));
+    refused
 }
 
 /// The address that a query asks for: `address=192.0.2.7:443`, `address=[2001:db8::7]:443`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use risefall::judge::Judge;
-use risefall::{JournalEntry, Recovery};
+use risefall::{JournalEntry, Recovery, Registry};
 use serde::{Deserialize, Serialize};
 
 /// Where a status comes from.
@@ -142,6 +142,11 @@ impl Report {
             health,
             overflow: self.judge.overflow(),
         }
+    }
+
+    /// Where overrides are put.
+    pub(super) fn registry(&self) -> Option<&Registry> {
+        self.judge.registry()
     }
 
     /// One address, whether anything is held against it or not.

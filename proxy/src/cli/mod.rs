@@ -2,6 +2,8 @@
 //!
 //! Subcommands become plans here; what a plan must not hold is refused by [`crate::plan`].
 
+mod ask;
+mod health;
 mod proxy;
 mod status;
 mod summary;
@@ -34,6 +36,8 @@ enum Command {
     Proxy(Box<proxy::Proxy>),
     /// Show which addresses the running proxy holds for failing or down
     Status(status::Status),
+    /// Override the health of an address in the running proxy
+    Health(health::Health),
 }
 
 /// Does what the arguments ask for.
@@ -44,6 +48,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Some(Command::Proxy(proxy)) => proxy.run(),
         Some(Command::Status(status)) => status.run(),
+        Some(Command::Health(health)) => health.run(),
         None => {
             // Whoever reads it has read enough, if this fails.
             let _ = writeln!(
@@ -88,5 +93,6 @@ One-line starts:
                                                a proxy for a network
   risefall status                              which addresses are failing or down
   risefall status --json                       the same for programs
+  risefall health drain 192.0.2.7:443          no new connections to this one
 
 Exit codes: 0 done, 1 failed while running, 2 bad usage.";

@@ -1,13 +1,14 @@
 //! `risefall status`: asks the running proxy what it holds against which address, and why.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
 
+use super::ask::{self, AskError, start_of};
 use super::{address, failed};
 use crate::admin::report::{AddressReport, AddressStatus, ProxyStatus};
 use crate::units;
@@ -27,23 +28,6 @@ pub(super) struct Status {
     /// Print what the proxy answers, for programs: times in milliseconds
     #[arg(long)]
     json: bool,
-}
-
-/// Why there is no status to show.
-#[derive(Debug, thiserror::Error)]
-enum StatusError {
-    #[error(
-        "nothing answers on {admin}: {error}; is `risefall proxy` running, and with this \
-         --admin address?"
-    )]
-    Unreachable { admin: SocketAddr, error: io::Error },
-    #[error(
-        "{admin} took the connection but did not answer within {}; if `risefall proxy` runs \
-         there, it may be out of files, and its log says so", units::show(*.after)
-    )]
-    Silent { admin: SocketAddr, after: Duration },
-    #[error("{admin} answered {found:?}, expected the status of a risefall proxy")]
-    NotOurs { admin: SocketAddr, found: String },
 }
 
 impl Status {
@@ -67,9 +51,9 @@ impl Status {
         &self,
         path: &str,
         show: impl FnOnce(&T) -> String,
-    ) -> Result<String, StatusError> {
-        let body = fetch(self.admin, path, PATIENCE)?;
-        let answer = serde_json::from_str(&body).map_err(|_| StatusError::NotOurs {
+    ) -> Result<String, AskError> {
+        let body = ask::get(self.admin, path)?;
+        let answer = serde_json::from_str(&body).map_err(|_| AskError::NotOurs {
             admin: self.admin,
             found: start_of(&body),
         })?;
@@ -79,55 +63,6 @@ impl Status {
             show(&answer)
         })
     }
-}
-
-/// Asks for `path`.
-fn fetch(admin: SocketAddr, path: &str, patience: Duration) -> Result<String, StatusError> {
-    let unreachable = |error| StatusError::Unreachable { admin, error };
-    let stream = TcpStream::connect_timeout(&admin, patience).map_err(unreachable)?;
-    let answer = ask(stream, admin, path, patience).map_err(|error| match error.kind() {
-        // What a read deadline gives, by system.
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => StatusError::Silent {
-            admin,
-            after: patience,
-        },
-        _ => unreachable(error),
-    })?;
-    let not_ours = || StatusError::NotOurs {
-        admin,
-        found: start_of(&answer),
-    };
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(not_ours)?;
-    if !head.starts_with("HTTP/1.1 200 ") {
-        return Err(not_ours());
-    }
-    Ok(body.to_owned())
-}
-
-fn ask(
-    mut stream: TcpStream,
-    admin: SocketAddr,
-    path: &str,
-    patience: Duration,
-) -> io::Result<String> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_MOST).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-fn start_of(text: &str) -> String {
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(80)
-        .collect()
 }
 
 fn show(status: &ProxyStatus) -> String {
@@ -255,8 +190,6 @@ fn about(ms: u64) -> String {
     units::show_about(Duration::from_millis(ms))
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
-const ANSWER_MOST: u64 = 64 * 1024 * 1024;
 const EXAMPLES: &str = "\
 Examples:
   risefall status
@@ -266,19 +199,6 @@ Examples:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_proxy_that_cannot_accept_is_told_from_one_that_is_not_there() {
-        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = fetch(
-            deaf.local_addr().unwrap(),
-            "/status",
-            Duration::from_millis(20),
-        )
-        .unwrap_err();
-        assert!(matches!(error, StatusError::Silent { .. }), "{error}");
-        assert!(error.to_string().contains("may be out of files"), "{error}");
-    }
 
     #[test]
     fn columns_are_aligned_and_say_when_an_address_is_tried_again() {
