@@ -169,6 +169,7 @@ async fn the_start_of_http_2_is_closed_cleanly() {
 async fn a_client_that_is_too_slow_is_closed_at_its_deadline() {
     let proxy = Proxy::with(policy(), |draft| {
         draft.timeouts.handshake = Duration::from_millis(100);
+        draft.timeouts.header = Duration::from_millis(100);
         draft.timeouts.keep_alive = Duration::from_millis(100);
     });
     for start in [
@@ -277,7 +278,7 @@ async fn a_body_that_stands_still_or_breaks_off_is_the_clients_fault() {
     .await;
     let proxy = Proxy::with(policy(), |draft| {
         draft.timeouts.answer = Duration::from_millis(50);
-        draft.timeouts.idle = Duration::from_millis(200);
+        draft.timeouts.body_idle = Duration::from_millis(200);
     });
     let start = std::time::Instant::now();
     let mut client = proxy.connect().await;
@@ -351,6 +352,7 @@ async fn a_head_that_begins_behind_a_request_has_the_time_of_a_head() {
     let origin = Origin::echo().await;
     let proxy = Proxy::with(policy(), |draft| {
         draft.timeouts.handshake = Duration::from_millis(100);
+        draft.timeouts.header = Duration::from_millis(100);
     });
     let mut client = proxy.connect().await;
     let address = origin.address;
@@ -362,4 +364,33 @@ async fn a_head_that_begins_behind_a_request_has_the_time_of_a_head() {
     assert_eq!(client.response().await.status(), 200);
     let closed = tokio::time::timeout(support::SOON, client.rest()).await;
     assert_eq!(closed.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_head_may_be_as_large_as_the_operator_says() {
+    let origin = Origin::echo().await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.limits.header_size = 2048;
+        draft.limits.header_count = 5;
+    });
+    let head = |fields: &str| {
+        let address = origin.address;
+        format!("GET http://{address}/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
+    };
+    let long = |len: usize| format!("X: {}\r\n", "x".repeat(len));
+    for (fields, status) in [
+        (long(1500), 200),
+        (long(2048), 431),
+        ("X: y\r\n".repeat(4), 200),
+        ("X: y\r\n".repeat(5), 431),
+    ] {
+        let response = proxy.ask(head(&fields)).await;
+        assert_eq!(response.status(), status, "{} bytes", fields.len());
+    }
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.limits.header_size = 256 * 1024;
+        draft.limits.header_count = 300;
+    });
+    let many = long(150 * 1024) + &"X: y\r\n".repeat(250);
+    assert_eq!(proxy.ask(head(&many)).await.status(), 200);
 }

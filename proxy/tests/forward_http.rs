@@ -399,7 +399,7 @@ async fn a_body_that_stands_still_is_cut() {
     })
     .await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.timeouts.idle = Duration::from_millis(100);
+        draft.timeouts.body_idle = Duration::from_millis(100);
     });
     let mut client = proxy.connect().await;
     client

@@ -81,11 +81,27 @@ pub(super) struct Proxy {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_connections: Option<usize>,
 
-    /// How long a head or a SOCKS handshake may take
+    /// Bytes of a request's head; more are refused (431, or 414)
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size, help_heading = "Limits")]
+    header_size: u64,
+
+    /// Fields of a request's head; more are refused (431)
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Limits")]
+    header_count: usize,
+
+    /// How long a SOCKS handshake may take, and the first bytes of any connection
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Limits")]
     handshake_timeout: Duration,
 
-    /// How long a tunnel or a body may stand still
+    /// How long the head of a request may take from its first byte
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Limits")]
+    header_timeout: Duration,
+
+    /// How long a body may stand still
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = units::duration, help_heading = "Limits")]
+    body_idle_timeout: Duration,
+
+    /// How long a tunnel may stand still
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = units::duration, help_heading = "Limits")]
     idle_timeout: Duration,
 
@@ -217,10 +233,14 @@ impl Proxy {
             threads: self.threads,
             limits: Limits {
                 connections: self.max_connections.unwrap_or(default.connections),
+                header_size: usize::try_from(self.header_size).unwrap_or(usize::MAX),
+                header_count: self.header_count,
                 ..default
             },
             timeouts: Timeouts {
                 handshake: self.handshake_timeout,
+                header: self.header_timeout,
+                body_idle: self.body_idle_timeout,
                 idle: self.idle_timeout,
                 answer: self.answer_timeout,
                 drain: self.drain_timeout,

@@ -49,7 +49,7 @@ impl Upload {
         Self {
             body: None,
             flow: Rc::clone(&session.flow),
-            idle: session.rules.spans.idle,
+            idle: session.rules.spans.body_idle,
         }
     }
 }
@@ -162,7 +162,7 @@ impl Body for Reply {
                         .moved
                         .down
                         .set(session.flow.moved.down.get() + len as u64);
-                    session.flow.watch.arm(session.rules.spans.idle);
+                    session.flow.watch.arm(session.rules.spans.body_idle);
                 }
                 Some(Err(error)) => this.note_broken(error),
                 None => {}

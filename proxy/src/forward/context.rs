@@ -11,6 +11,7 @@ use hyper::{Method, Uri};
 use tokio::sync::Notify;
 use tracing::Level;
 
+use crate::bounds;
 use crate::error::{Fault, NoStream};
 use crate::forward::body::Upload;
 use crate::net::dial::{Dialled, Dialler};
@@ -59,8 +60,10 @@ pub struct Rules {
 #[derive(Clone, Copy, Debug)]
 pub struct Spans {
     pub(super) handshake: Span,
+    pub(super) header: Span,
     pub(super) keep_alive: Span,
     pub(super) answer: Span,
+    pub(super) body_idle: Span,
     pub(super) idle: Span,
     /// How long a tunnel of which one side has ended may stand still.
     pub(super) one_way: Span,
@@ -190,8 +193,10 @@ impl Rules {
         let timeouts = plan.timeouts;
         let spans = Spans {
             handshake: ticks.span(timeouts.handshake),
+            header: ticks.span(timeouts.header),
             keep_alive: ticks.span(timeouts.keep_alive),
             answer: ticks.span(timeouts.answer),
+            body_idle: ticks.span(timeouts.body_idle),
             idle: ticks.span(timeouts.idle),
             one_way: ticks.span(timeouts.idle.min(ONE_WAY)),
             grace: ticks.span(timeouts.handshake.min(GRACE)),
@@ -210,6 +215,7 @@ impl Session {
         let context = Rc::clone(&place.0);
         let watch = context.ticks.watch();
         watch.arm(rules.spans.handshake);
+        let screen = Screen::new(screened(rules.plan.limits()));
         let flow = Rc::new(Flow {
             watch,
             moved: Moved::default(),
@@ -223,7 +229,7 @@ impl Session {
             flow,
             phase: Cell::new(Phase::Head),
             tunnel: Cell::new(None),
-            screen: RefCell::new(Screen::new(Limits::default())),
+            screen: RefCell::new(screen),
             responses: Cell::new(0),
             answered: Cell::new(0),
             has_unread: Cell::new(false),
@@ -346,7 +352,7 @@ impl Session {
     /// The socket has taken bytes of the client's.
     pub(super) fn note_written(&self) {
         if matches!(self.phase.get(), Phase::Body | Phase::Flush) {
-            self.flow.watch.arm(self.rules.spans.idle);
+            self.flow.watch.arm(self.rules.spans.body_idle);
         }
     }
 
@@ -362,7 +368,7 @@ impl Session {
         let (phase, span) = if self.screen.borrow().is_between_requests() {
             (Phase::Waiting, self.rules.spans.keep_alive)
         } else {
-            (Phase::Head, self.rules.spans.handshake)
+            (Phase::Head, self.rules.spans.header)
         };
         self.phase.set(phase);
         self.flow.watch.arm(span);
@@ -373,6 +379,15 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.note_cut();
         self.finish();
+    }
+}
+
+/// What the screen holds a head to.
+fn screened(limits: &bounds::Limits) -> Limits {
+    Limits {
+        request_line_bytes: limits.header_size.min(Limits::default().request_line_bytes),
+        field_bytes: limits.header_size,
+        field_count: limits.header_count,
     }
 }
 

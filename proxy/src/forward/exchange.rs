@@ -60,7 +60,7 @@ pub(super) async fn serve(
     session.note_status(response.status().as_u16());
     session.responses.set(session.responses.get() + 1);
     session.phase.set(Phase::Body);
-    session.flow.watch.arm(session.rules.spans.idle);
+    session.flow.watch.arm(session.rules.spans.body_idle);
     Ok(response)
 }
 
@@ -200,7 +200,7 @@ async fn try_send(
         flow.watch.arm(spans.answer);
     } else {
         flow.upload.set(Progress::Moving);
-        flow.watch.arm(spans.idle);
+        flow.watch.arm(spans.body_idle);
     }
     flow.behind_upload.set(spans.answer);
     let sent = session
@@ -209,7 +209,7 @@ async fn try_send(
         .guard(lease.sender.try_send_request(request))
         .await;
     session.flow.watch.disarm();
-    flow.behind_upload.set(spans.idle);
+    flow.behind_upload.set(spans.body_idle);
     let Some(sent) = sent else {
         return Err(Unsent::Failed(timed_out(session, address)));
     };
@@ -234,11 +234,11 @@ fn timed_out(session: &Session, address: SocketAddr) -> Fault {
     let timeouts = &session.rules.plan.timeouts;
     match session.flow.upload.get() {
         Progress::Waiting => Fault::Idle {
-            after: timeouts.idle,
+            after: timeouts.body_idle,
         },
         Progress::Moving => Fault::HeadTimedOut {
             address,
-            after: timeouts.idle,
+            after: timeouts.body_idle,
         },
         Progress::Whole | Progress::Broken => Fault::HeadTimedOut {
             address,

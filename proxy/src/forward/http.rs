@@ -19,18 +19,24 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use crate::bounds::Limits;
 use crate::error::Fault;
 use crate::forward::context::{Phase, Session, What};
 use crate::forward::{Tunnel, answer, exchange};
 use crate::net::scratch;
 use crate::proto::screen::Violation;
 
-/// The settings of the engine.
+/// The settings of the engine. The screen has refused heads that are too long before the engine
+/// meets them, with an answer that says why.
 #[must_use]
-pub fn builder() -> http1::Builder {
+pub fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // 100 fields at most is the engine's default, and the fast one.
-    builder.half_close(true).max_buf_size(HEAD_MOST);
+    builder.half_close(true);
+    builder.max_buf_size(limits.header_size.max(HEAD_LEAST));
+    if limits.header_count > ENGINE_FIELDS {
+        // Up to its default the engine keeps the fields of a head on the stack.
+        builder.max_headers(limits.header_count);
+    }
     builder
 }
 
@@ -199,7 +205,7 @@ async fn reject(stream: &mut TcpStream, fault: &Fault, session: &Session) {
 fn note_deadline(session: &Session) {
     if matches!(session.phase.get(), Phase::Body | Phase::Flush) {
         session.note_fault(&Fault::Idle {
-            after: session.rules.plan.timeouts.idle,
+            after: session.rules.plan.timeouts.body_idle,
         });
     }
 }
@@ -314,7 +320,7 @@ impl<'a> ClientIo<'a> {
         let session = &self.session;
         if session.phase.get() == Phase::Waiting {
             session.phase.set(Phase::Head);
-            session.flow.watch.arm(session.rules.spans.handshake);
+            session.flow.watch.arm(session.rules.spans.header);
         }
     }
 }
@@ -401,7 +407,8 @@ impl AsyncWrite for ClientIo<'_> {
     }
 }
 
-/// A head of more bytes than this is refused (431, or 414 for the request line alone).
-const HEAD_MOST: usize = 64 * 1024;
+/// What the engine needs for itself.
+const HEAD_LEAST: usize = 8 * 1024;
+const ENGINE_FIELDS: usize = 100;
 /// How much of what a client still sends is thrown away before it is reset after all.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;

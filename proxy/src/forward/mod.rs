@@ -125,6 +125,7 @@ async fn greet(
                     session.finish();
                     return None;
                 }
+                session.flow.watch.arm(session.rules.spans.header);
                 return http::serve(stream, first, session).await;
             }
             Sniffed::Socks4 => {

@@ -170,6 +170,18 @@ impl Draft {
                 "from 1 to 1024",
             ),
             (
+                "--header-size",
+                self.limits.header_size,
+                HEADER_LEAST..=HEADER_MOST,
+                "from 1024 to 1048576 bytes",
+            ),
+            (
+                "--header-count",
+                self.limits.header_count,
+                1..=FIELDS_MOST,
+                "from 1 to 10000",
+            ),
+            (
                 "--threads",
                 self.threads,
                 0..=THREADS_MOST,
@@ -187,6 +199,8 @@ impl Draft {
         let timeouts = &self.timeouts;
         for (field, value) in [
             ("--handshake-timeout", timeouts.handshake),
+            ("--header-timeout", timeouts.header),
+            ("--body-idle-timeout", timeouts.body_idle),
             ("timeouts.keep_alive", timeouts.keep_alive),
             ("timeouts.resolve", timeouts.resolve),
             ("--answer-timeout", timeouts.answer),
@@ -328,6 +342,11 @@ const FILES_PER_WORKER: u64 = 8;
 const CONNECTIONS_MOST: usize = 1 << 24;
 const LOOKUPS_MOST: usize = 1024;
 const THREADS_MOST: usize = 1024;
+/// A browser's head does not fit into less.
+const HEADER_LEAST: usize = 1024;
+/// Every connection may hold this much before its request is known.
+const HEADER_MOST: usize = 1024 * 1024;
+const FIELDS_MOST: usize = 10_000;
 const TIMEOUT_LEAST: Duration = Duration::from_millis(10);
 const TIMEOUT_MOST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

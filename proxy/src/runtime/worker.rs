@@ -155,7 +155,7 @@ impl Worker {
             dialler: Dialler::new(Arc::clone(&shared.services.judge), resolver),
             pool: Pool::new(limits, ticks.clone()),
             access: shared.services.access.as_ref().map(AccessLog::writer),
-            http: http::builder(),
+            http: http::builder(&plan.limits),
             draining: Cell::new(false),
             live: Cell::new(0),
             last_loud: Cell::new(None),
