@@ -62,11 +62,12 @@ impl Sources {
             .into_iter()
     }
 
-    /// The folder to which the paths in `file` are relative.
+    /// The folder to which the paths in `file` are relative, from the root on: what is written out
+    /// means the same wherever it is read.
     pub(super) fn folder(&self, file: usize) -> PathBuf {
-        self.get(file)
-            .map(|file| folder_of(&file.path))
-            .unwrap_or_default()
+        let folder = self.get(file).map(|file| folder_of(&file.path));
+        let folder = folder.unwrap_or_default();
+        std::path::absolute(&folder).unwrap_or(folder)
     }
 }
 

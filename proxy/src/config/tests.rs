@@ -165,6 +165,34 @@ fn a_place_in_words_is_found_in_the_text() {
     );
 }
 
+#[test]
+fn a_tree_that_is_written_out_is_read_as_the_same() {
+    let text = include_str!("../../../fuzz/seeds/config/whole.toml").replace("${A}", "127.0.0.1:1");
+    let written = loaded(&text).finish().unwrap().to_toml();
+    assert!(written.contains("min_rises = 2"), "{written}");
+    assert!(written.contains("token = \"<hidden>\""), "{written}");
+    assert_eq!(loaded(&written).finish().unwrap().to_toml(), written);
+    let path = "[process]\nstate_file = \"/a$$b\"\n";
+    let written = loaded(path).finish().unwrap().to_toml();
+    let state = loaded(&written).finish().unwrap().process.state_file;
+    assert_eq!(state.unwrap().0, std::path::Path::new("/a$b"));
+}
+
+#[test]
+fn depth_without_end_is_a_mistake_and_no_crash() {
+    for text in [
+        "a.".repeat(200_000) + "a = 1",
+        format!("[{}a]", "a.".repeat(200_000)),
+        format!("a = {}", "[".repeat(200_000)),
+        format!("a = {}", "{a=".repeat(200_000)),
+        format!("include = {}", "[".repeat(200_000)),
+    ] {
+        let found = mistakes(&text);
+        assert!(!found.is_empty());
+        assert!(found.iter().all(|line| line.len() < 1_000_000));
+    }
+}
+
 /// Files of which some are right and some are not, and nothing else decides.
 const SAMPLES: &[&str] = &[
     "",

@@ -42,6 +42,17 @@ pub struct Tree {
     pub upstream: BTreeMap<String, Upstream>,
 }
 
+impl Tree {
+    /// Writes it as a file that says the same, with all defaults; secrets are hidden.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // All keys are texts, and tables come behind what is none: the format cannot refuse.
+        let text = toml::to_string(self).unwrap_or_default();
+        // Only texts hold a `$`, and there one begins a variable.
+        text.replace('$', "$$")
+    }
+}
+
 /// One value, or a list of them.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(untagged)]
