@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use risefall::judge::{Judge, Standing, Ticket};
 use risefall::{Admission, Cause, Outcome, Policy, Registry, Status};
-use risefall_proxy::plan::Draft;
+use risefall_proxy::plan::{Draft, ForwardDraft};
 use risefall_proxy::runtime::{self, Running, Services};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -259,7 +259,10 @@ fn start<J: Judge + 'static>(judge: &Arc<Timed<J>>, targets: &Targets) -> Runnin
         judge.record_failure(targets.down, Cause::Refused);
     }
     let draft = Draft {
-        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        forwards: vec![ForwardDraft::on(vec![SocketAddr::from((
+            Ipv4Addr::LOCALHOST,
+            0,
+        ))])],
         admin: None,
         threads: 1,
         ..Draft::default()

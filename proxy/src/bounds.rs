@@ -24,6 +24,19 @@ pub struct Limits {
     pub idle_origins: usize,
     /// Names being looked up at a time, per worker, each on a thread. Default 32.
     pub lookups: usize,
+    /// Memory that the process may use. Default: what its control group may.
+    pub memory: Memory,
+}
+
+/// How much memory the process may use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Memory {
+    /// What its control group may.
+    Auto,
+    /// As much as there is.
+    Off,
+    /// So many bytes.
+    Bytes(u64),
 }
 
 /// Deadlines. Each is kept by a coarse clock, so it may come up to an eighth of the shortest (at
@@ -87,6 +100,7 @@ impl Default for Limits {
             idle_per_origin: 64,
             idle_origins: 512,
             lookups: 32,
+            memory: Memory::Auto,
         }
     }
 }

@@ -98,6 +98,25 @@ pub enum Fault {
         /// The bound.
         limit: usize,
     },
+    /// There is hardly any memory left.
+    #[error("memory is short")]
+    Memory,
+    /// The parent proxy would not open a tunnel.
+    #[error("the parent {address} answered {status}")]
+    Parent {
+        /// The parent.
+        address: SocketAddr,
+        /// What it answered.
+        status: u16,
+    },
+    /// It took longer than it may in all.
+    #[error("the {what} took longer than {after:?}")]
+    Overlong {
+        /// What did.
+        what: &'static str,
+        /// How long it may take.
+        after: Duration,
+    },
     /// Nothing moved for too long.
     #[error("nothing moved for {after:?}")]
     Idle {
@@ -156,7 +175,9 @@ impl Fault {
             | Self::Screened(_)
             | Self::Method(_)
             | Self::Loop { .. } => Side::Client,
-            Self::Stranger { .. } | Self::Prohibited { .. } | Self::Limit { .. } => Side::Operator,
+            Self::Stranger { .. } | Self::Prohibited { .. } | Self::Limit { .. } | Self::Memory => {
+                Side::Operator
+            }
             Self::Connect {
                 how: NoStream::Ours,
                 ..
@@ -168,11 +189,13 @@ impl Fault {
                 ..
             }
             | Self::Idle { .. }
+            | Self::Overlong { .. }
             | Self::Cut(_) => Side::Client,
             Self::Name { .. }
             | Self::NameTimedOut { .. }
             | Self::Connect { .. }
             | Self::HeadTimedOut { .. }
+            | Self::Parent { .. }
             | Self::Broken { .. } => Side::Upstream,
         }
     }
@@ -187,8 +210,16 @@ impl Fault {
             Self::Stranger { .. } | Self::Prohibited { .. } => 403,
             Self::Loop { .. } => 508,
             Self::Name { .. } | Self::Broken { .. } => 502,
-            Self::NameTimedOut { .. } | Self::HeadTimedOut { .. } | Self::Idle { .. } => 504,
-            Self::Limit { .. } => 503,
+            Self::NameTimedOut { .. }
+            | Self::HeadTimedOut { .. }
+            | Self::Overlong { .. }
+            | Self::Idle { .. } => 504,
+            Self::Limit { .. } | Self::Memory => 503,
+            // What the client might do about it is told; that we are not known there is not.
+            Self::Parent { status, .. } => match status {
+                403 | 503 | 504 => *status,
+                _ => 502,
+            },
             Self::Cut(_) | Self::Internal(_) => 500,
             Self::Connect { how, .. } => match how {
                 NoStream::Down => 503,
@@ -213,9 +244,14 @@ impl Fault {
             Self::Prohibited { .. } => "destination_ip_prohibited",
             Self::Name { .. } => "dns_error",
             Self::NameTimedOut { .. } => "dns_timeout",
-            Self::HeadTimedOut { .. } => "http_response_timeout",
+            Self::HeadTimedOut { .. } | Self::Overlong { .. } => "http_response_timeout",
+            Self::Parent { status, .. } => match status {
+                403 => "http_request_denied",
+                504 => "connection_timeout",
+                _ => "destination_unavailable",
+            },
             Self::Broken { .. } => "http_response_incomplete",
-            Self::Limit { .. } => "connection_limit_reached",
+            Self::Limit { .. } | Self::Memory => "connection_limit_reached",
             Self::Idle { .. } => "connection_read_timeout",
             Self::Cut(_) => "connection_terminated",
             Self::Internal(_) => "proxy_internal_error",
@@ -239,7 +275,9 @@ impl Fault {
                 Reply::NotAllowed
             }
             Self::Name { .. } => Reply::HostUnreachable,
-            Self::NameTimedOut { .. } => Reply::TtlExpired,
+            Self::NameTimedOut { .. } | Self::Parent { status: 504, .. } => Reply::TtlExpired,
+            Self::Parent { status: 403, .. } => Reply::NotAllowed,
+            Self::Parent { .. } => Reply::HostUnreachable,
             Self::Connect { how, .. } => match how {
                 NoStream::Down | NoStream::NoAddress | NoStream::HostUnreachable => {
                     Reply::HostUnreachable
@@ -274,7 +312,7 @@ impl Fault {
                         .max(1),
                 )
             }
-            Self::Limit { .. } => Some(1),
+            Self::Limit { .. } | Self::Memory => Some(1),
             _ => None,
         }
     }
@@ -286,6 +324,7 @@ impl Fault {
             Self::Loop { address }
             | Self::Prohibited { address }
             | Self::HeadTimedOut { address, .. }
+            | Self::Parent { address, .. }
             | Self::Broken { address, .. } => Some(*address),
             Self::Connect { error, .. } => match error {
                 ConnectError::FallDown { addresses } => addresses.last().map(|one| one.address),

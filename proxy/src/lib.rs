@@ -7,11 +7,12 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use risefall::{Policy, Registry};
-//! use risefall_proxy::plan::Draft;
+//! use risefall_proxy::plan::{Draft, ForwardDraft};
 //! use risefall_proxy::runtime::{self, Services};
 //!
-//! let listen = vec!["127.0.0.1:0".parse().unwrap()];
-//! let plan = Draft { listen, admin: None, ..Draft::default() }.resolve().unwrap();
+//! let forward = ForwardDraft::on(vec!["127.0.0.1:0".parse().unwrap()]);
+//! let draft = Draft { forwards: vec![forward], admin: None, ..Draft::default() };
+//! let plan = draft.resolve().unwrap();
 //! let registry = Arc::new(Registry::new(Policy::default()));
 //! let running = runtime::start(plan, Services::new(registry)).unwrap();
 //! println!("proxy on {}", running.forward_addresses()[0]);

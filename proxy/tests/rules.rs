@@ -12,7 +12,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use risefall_proxy::plan::{Draft, PlanError};
+use risefall_proxy::plan::{Admin, Draft, ForwardDraft, PlanFault};
 use risefall_proxy::runtime::{self, Services, StartError};
 use support::{
     Client, Origin, PATIENCE, Proxy, policy, socks5, socks5_address, socks5_name, until, within,
@@ -29,7 +29,7 @@ fn connect(target: impl std::fmt::Display) -> String {
 #[tokio::test]
 async fn the_proxy_never_dials_its_own_listeners() {
     let proxy = Proxy::with(policy(), |draft| {
-        draft.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        draft.admin = Some(Admin::on(SocketAddr::from(([127, 0, 0, 1], 0))));
     });
     let admin = proxy.running().admin_address().unwrap();
     for port in [proxy.address.port(), admin.port()] {
@@ -57,9 +57,9 @@ async fn the_proxy_never_dials_its_own_listeners() {
 #[tokio::test]
 async fn a_wildcard_listener_is_itself_under_every_address_of_the_host() {
     let proxy = Proxy::with(policy(), |draft| {
-        draft.listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
-        draft.clients = vec!["127.0.0.0/8".parse().unwrap()];
-        draft.allow_private = Some(true);
+        draft.forwards[0].listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+        draft.forwards[0].clients = vec!["127.0.0.0/8".parse().unwrap()];
+        draft.forwards[0].allow_private = Some(true);
     });
     let port = proxy.address.port();
     for host in ["127.0.0.1", "127.1.2.3", "0.0.0.0", "localhost"] {
@@ -73,7 +73,9 @@ async fn a_wildcard_listener_is_itself_under_every_address_of_the_host() {
 async fn private_targets_are_prohibited_where_the_plan_says_so() {
     let origin = Origin::echo().await;
     let port = origin.address.port();
-    let proxy = Proxy::with(policy(), |draft| draft.allow_private = Some(false));
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.forwards[0].allow_private = Some(false);
+    });
     for host in [
         "127.0.0.1",
         "localhost",
@@ -109,7 +111,7 @@ async fn private_targets_are_prohibited_where_the_plan_says_so() {
 async fn clients_outside_the_ranges_are_told_so() {
     let origin = Origin::echo().await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.clients = vec!["192.0.2.0/24".parse().unwrap()];
+        draft.forwards[0].clients = vec!["192.0.2.0/24".parse().unwrap()];
     });
     let response = proxy.get(origin.address, "/").await;
     assert_eq!(response.status(), 403);
@@ -181,12 +183,13 @@ async fn hundreds_above_the_limit_all_get_an_answer() {
 #[test]
 fn an_open_proxy_is_refused_with_a_remedy() {
     let draft = Draft {
-        listen: vec!["0.0.0.0:0".parse().unwrap()],
+        forwards: vec![ForwardDraft::on(vec!["0.0.0.0:0".parse().unwrap()])],
         ..Draft::default()
     };
     let errors = draft.resolve().unwrap_err();
-    assert!(matches!(errors[..], [PlanError::OpenProxy { .. }]));
-    assert!(errors[0].to_string().contains("--allow-clients"));
+    assert_eq!(errors.len(), 1);
+    assert!(matches!(errors[0].fault, PlanFault::OpenProxy { .. }));
+    assert!(errors[0].to_string().contains("clients = ["));
 }
 
 #[tokio::test]
@@ -194,7 +197,7 @@ async fn a_port_in_use_is_an_error_that_names_it() {
     let proxy = Proxy::start();
     for threads in [1, 2] {
         let plan = Draft {
-            listen: vec![proxy.address],
+            forwards: vec![ForwardDraft::on(vec![proxy.address])],
             admin: None,
             threads,
             ..Draft::default()
@@ -212,7 +215,7 @@ async fn a_port_in_use_is_an_error_that_names_it() {
 async fn an_admin_port_in_use_costs_the_admin_api_alone() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = Proxy::with(policy(), |draft| {
-        draft.admin = Some(taken.local_addr().unwrap());
+        draft.admin = Some(Admin::on(taken.local_addr().unwrap()));
     });
     assert_eq!(proxy.running().admin_address(), None);
     assert!(proxy.running().admin_error().is_some());
@@ -252,8 +255,8 @@ async fn stranger(proxy: &Proxy) -> Client {
 async fn silent_strangers_take_no_place_of_the_limit_and_are_soon_cut() {
     let origin = Origin::echo().await;
     let proxy = Proxy::with(policy(), |draft| {
-        draft.clients = vec!["127.0.0.1/32".parse().unwrap()];
-        draft.allow_private = Some(true);
+        draft.forwards[0].clients = vec!["127.0.0.1/32".parse().unwrap()];
+        draft.forwards[0].allow_private = Some(true);
         draft.limits.connections = 1;
         draft.timeouts.handshake = PATIENCE * 10;
     });

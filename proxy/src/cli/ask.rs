@@ -1,63 +1,136 @@
 //! Asking the running proxy: one request to its admin API, one answer.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
+
+use crate::config::scalar::{Control, Form as _};
 use crate::units;
+
+/// How the running proxy is reached.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Door {
+    /// Admin address of the running proxy: IP:PORT, or unix: and the path of a socket
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = control)]
+    admin: Control,
+
+    /// File whose first line is the token that the running proxy asks for (admin.token)
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
 
 /// Why there is no answer to show.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
     #[error(
-        "nothing answers on {admin}: {error}; is `risefall proxy` running, and with this \
-         --admin address?"
+        "nothing answers on {admin}: {error}; is `risefall` running, and with this --admin address?"
     )]
-    Unreachable { admin: SocketAddr, error: io::Error },
+    Unreachable { admin: String, error: io::Error },
     #[error(
-        "{admin} took the connection but did not answer within {}; if `risefall proxy` runs \
-         there, it may be out of files, and its log says so", units::show(*.after)
+        "{admin} took the connection but did not answer within {}; if `risefall` runs there, it \
+         may be out of files, and its log says so", units::show(*.after)
     )]
-    Silent { admin: SocketAddr, after: Duration },
+    Silent { admin: String, after: Duration },
     #[error("{admin} answered {found:?}, expected the status of a risefall proxy")]
-    NotOurs { admin: SocketAddr, found: String },
+    NotOurs { admin: String, found: String },
+    #[error("cannot read the token file {}: {error}", .path.display())]
+    Token { path: PathBuf, error: io::Error },
     #[error("{0}")]
     Refused(String),
 }
 
+/// A connection of either kind.
+trait Stream: Read + Write {}
+
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
+
 /// Asks for `path`.
-pub(super) fn get(admin: SocketAddr, path: &str) -> Result<String, AskError> {
-    fetch(admin, "GET", path, PATIENCE)
+pub(super) fn get(door: &Door, path: &str) -> Result<String, AskError> {
+    fetch(door, "GET", path, PATIENCE)
 }
 
 /// Has `path` done. The field is what a page of another site cannot send.
-pub(super) fn post(admin: SocketAddr, path: &str) -> Result<String, AskError> {
-    fetch(admin, "POST", path, PATIENCE)
+pub(super) fn post(door: &Door, path: &str) -> Result<String, AskError> {
+    fetch(door, "POST", path, PATIENCE)
 }
 
-fn fetch(
-    admin: SocketAddr,
-    method: &str,
-    path: &str,
-    patience: Duration,
-) -> Result<String, AskError> {
-    let unreachable = |error| AskError::Unreachable { admin, error };
-    let stream = TcpStream::connect_timeout(&admin, patience).map_err(unreachable)?;
-    let answer =
-        ask(stream, admin, method, path, patience).map_err(|error| match error.kind() {
-            // What a read deadline gives, by system.
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent {
-                admin,
-                after: patience,
-            },
-            _ => unreachable(error),
+impl Door {
+    /// Where it is, for a message.
+    pub(super) fn name(&self) -> String {
+        self.admin.show()
+    }
+
+    fn open(&self, patience: Duration) -> io::Result<Box<dyn Stream>> {
+        match &self.admin {
+            Control::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, patience)?;
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(patience))?;
+                Ok(Box::new(stream))
+            }
+            Control::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(patience))?;
+                Ok(Box::new(stream))
+            }
+            Control::Off => Err(io::Error::other("off is no address")),
+        }
+    }
+
+    fn token(&self) -> Result<Option<String>, AskError> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| AskError::Token {
+            path: path.clone(),
+            error,
         })?;
+        Ok(Some(
+            text.lines().next().unwrap_or_default().trim().to_owned(),
+        ))
+    }
+
+    fn host(&self) -> String {
+        match &self.admin {
+            Control::Tcp(address) => address.to_string(),
+            Control::Unix(_) | Control::Off => "localhost".to_owned(),
+        }
+    }
+}
+
+fn fetch(door: &Door, method: &str, path: &str, patience: Duration) -> Result<String, AskError> {
+    let admin = door.name();
+    let unreachable = |error| AskError::Unreachable {
+        admin: door.name(),
+        error,
+    };
+    let token = door.token()?;
+    let stream = door.open(patience).map_err(unreachable)?;
+    let asked = ask(stream, method, path, &door.host(), token.as_deref());
+    let answer = asked.map_err(|error| match error.kind() {
+        // What a read deadline gives, by system.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent {
+            admin: door.name(),
+            after: patience,
+        },
+        _ => unreachable(error),
+    })?;
     let not_ours = || AskError::NotOurs {
-        admin,
+        admin: admin.clone(),
         found: start_of(&answer),
     };
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(not_ours)?;
-    if head.starts_with("HTTP/1.1 4") {
+    if head.starts_with("HTTP/1.1 401") {
+        let what = "the running proxy asks for a token; give it with --token-file";
+        return Err(AskError::Refused(what.to_owned()));
+    }
+    if head.starts_with("HTTP/1.1 4") || head.starts_with("HTTP/1.1 503") {
         return Err(AskError::Refused(body.trim_end().to_owned()));
     }
     if !head.starts_with("HTTP/1.1 200 ") {
@@ -67,19 +140,19 @@ fn fetch(
 }
 
 fn ask(
-    mut stream: TcpStream,
-    admin: SocketAddr,
+    mut stream: Box<dyn Stream>,
     method: &str,
     path: &str,
-    patience: Duration,
+    host: &str,
+    token: Option<&str>,
 ) -> io::Result<String> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\nx-risefall-action: 1\r\n\
-         content-length: 0\r\n\r\n"
-    )?;
+    let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+    let token = token.unwrap_or_default();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nx-risefall-action: 1\r\n\
+         content-length: 0\r\n{token}\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MOST).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -94,6 +167,15 @@ pub(super) fn start_of(text: &str) -> String {
         .collect()
 }
 
+fn control(text: &str) -> Result<Control, String> {
+    match Control::read(text) {
+        Ok(Control::Off) | Err(_) => Err(format!(
+            "found {text:?}, expected an address such as 127.0.0.1:9901, or unix:/run/risefall.sock"
+        )),
+        Ok(control) => Ok(control),
+    }
+}
+
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER_MOST: u64 = 64 * 1024 * 1024;
 
@@ -104,13 +186,11 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_accept_is_told_from_one_that_is_not_there() {
         let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = fetch(
-            deaf.local_addr().unwrap(),
-            "GET",
-            "/status",
-            Duration::from_millis(20),
-        )
-        .unwrap_err();
+        let door = Door {
+            admin: Control::Tcp(deaf.local_addr().unwrap()),
+            token_file: None,
+        };
+        let error = fetch(&door, "GET", "/status", Duration::from_millis(20)).unwrap_err();
         assert!(matches!(error, AskError::Silent { .. }), "{error}");
         assert!(error.to_string().contains("may be out of files"), "{error}");
     }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{address, ask, failed, say};
+use super::ask::{self, Door};
+use super::{address, failed, say};
 
 /// Override the health of an address in the running proxy.
 #[derive(Args, Debug)]
@@ -35,9 +36,8 @@ struct Which {
     #[arg(value_name = "ADDR", value_parser = address)]
     address: SocketAddr,
 
-    /// Admin address of the running proxy
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = address)]
-    admin: SocketAddr,
+    #[command(flatten)]
+    door: Door,
 }
 
 impl Health {
@@ -50,7 +50,7 @@ impl Health {
             Action::Reset(which) => ("reset", which),
         };
         let path = format!("/endpoints/{}/{name}", which.address);
-        match ask::post(which.admin, &path) {
+        match ask::post(&which.door, &path) {
             Ok(done) => {
                 say(done.trim_end());
                 ExitCode::SUCCESS

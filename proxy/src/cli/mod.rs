@@ -3,10 +3,20 @@
 //! Subcommands become plans here; what a plan must not hold is refused by [`crate::plan`].
 
 mod ask;
+mod check;
 mod health;
 mod proxy;
+mod reload;
+mod run;
+mod schema;
+mod serve;
+mod settle;
+mod source;
+mod state;
 mod status;
 mod summary;
+mod supervisor;
+mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -34,6 +44,14 @@ pub struct Arguments {
 enum Command {
     /// Run a forward proxy: HTTP, CONNECT and SOCKS5 on one port
     Proxy(Box<proxy::Proxy>),
+    /// Run what a configuration file says
+    Run(run::Run),
+    /// Tell all that is wrong with a configuration file, and start nothing
+    Check(check::Check),
+    /// Print the JSON Schema of the configuration file
+    Schema(schema::Schema),
+    /// Have the running proxy read its configuration file again
+    Reload(reload::Reload),
     /// Show which addresses the running proxy holds for failing or down
     Status(status::Status),
     /// Override the health of an address in the running proxy
@@ -47,6 +65,10 @@ enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Some(Command::Proxy(proxy)) => proxy.run(),
+        Some(Command::Run(run)) => run.run(),
+        Some(Command::Check(check)) => check.run(),
+        Some(Command::Schema(schema)) => schema.run(),
+        Some(Command::Reload(reload)) => reload.run(),
         Some(Command::Status(status)) => status.run(),
         Some(Command::Health(health)) => health.run(),
         None => {
@@ -64,11 +86,6 @@ pub fn run(arguments: Arguments) -> ExitCode {
 fn failed(error: impl Display) -> ExitCode {
     say(format_args!("risefall: {error}"));
     ExitCode::from(1)
-}
-
-fn bad_usage(error: impl Display) -> ExitCode {
-    say(format_args!("risefall: {error}"));
-    ExitCode::from(2)
 }
 
 /// Reads an address with its port.
@@ -94,5 +111,10 @@ One-line starts:
   risefall status                              which addresses are failing or down
   risefall status --json                       the same for programs
   risefall health drain 192.0.2.7:443          no new connections to this one
+
+From a configuration file:
+  risefall check -c risefall.toml              all that is wrong with it
+  risefall run -c risefall.toml                until told to stop
+  risefall reload                              when the file has changed
 
 Exit codes: 0 done, 1 failed while running, 2 bad usage.";

@@ -1,25 +1,18 @@
-//! `risefall proxy`: arguments to a plan, a plan to a running proxy, signals to its end.
+//! `risefall proxy`: flags to the tree that a file would say.
 
-use std::future::pending;
-use std::io;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
-use clap::builder::TypedValueParser as _;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use risefall::{Policy, PolicyError, Recovery, Registry};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
 
-use super::{address, bad_usage, failed, say, summary};
-use crate::plan::{Draft, Limits, Plan, Timeouts};
-use crate::runtime::{self, Running, Services};
-use crate::telemetry::access::{AccessLog, Format, Sink};
-use crate::telemetry::log;
+use super::check::print;
+use super::source::Source;
+use super::{address, serve};
+use crate::config::scalar::{Access, Bytes, Control, Form, Said};
+use crate::config::tree::{self, OneOrMany, Tree};
 use crate::units;
 
 /// Run a forward proxy: HTTP, CONNECT and SOCKS5 on one port.
@@ -36,7 +29,7 @@ pub(super) struct Proxy {
 
     /// Client ranges that may use the proxy; needed when it listens on more than loopback.
     /// Example: --allow-clients 192.168.1.0/24,10.0.0.7
-    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = form::<IpNet>)]
     allow_clients: Vec<IpNet>,
 
     /// Whether clients may reach loopback, private and link-local addresses [default: true when
@@ -45,8 +38,8 @@ pub(super) struct Proxy {
     allow_private: Option<bool>,
 
     /// Worker threads; 0 is one for each core
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
 
     /// Failures in a row that take an address down
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Health")]
@@ -68,7 +61,12 @@ pub(super) struct Proxy {
 
     /// What happens at the end of that time: probe lets one client at a time try the address, open
     /// lets all
-    #[arg(long, value_name = "HOW", default_value = "probe", value_parser = recovery_parser(), help_heading = "Health")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "probe",
+        help_heading = "Health"
+    )]
     recovery: Recover,
 
     /// How long one address is dialled before that is a failure
@@ -78,16 +76,16 @@ pub(super) struct Proxy {
     /// Client connections in all; one more is told so (503, SOCKS 01). Split over the threads, each
     /// of which may hold N/threads, rounded up [default: 10000, or fewer if the limit on open
     /// files is low]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    max_connections: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = "Limits")]
+    max_connections: Option<u32>,
 
     /// Bytes of a request's head; more are refused (431, or 414)
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size, help_heading = "Limits")]
     header_size: u64,
 
     /// Fields of a request's head; more are refused (431)
-    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Limits")]
-    header_count: usize,
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "Limits")]
+    header_count: u16,
 
     /// How long a SOCKS handshake may take, and the first bytes of any connection
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Limits")]
@@ -113,319 +111,151 @@ pub(super) struct Proxy {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration, help_heading = "Limits")]
     drain_timeout: Duration,
 
-    /// Address of the admin API that `risefall status` asks (loopback only), or off
-    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:9901", value_parser = Admin::from_str)]
-    admin: Admin,
+    /// Address of the admin API that `risefall status` asks: on loopback, or unix: and the path of
+    /// a socket, or off
+    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:9901", value_parser = form::<Control>)]
+    admin: Control,
 
     /// Least level that is logged, to the standard error
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level_parser(), help_heading = "Logs")]
-    log_level: LevelFilter,
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Logs"
+    )]
+    log_level: Level,
 
     /// How logs and access lines look: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format_parser(), help_heading = "Logs")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Logs"
+    )]
     log_format: Format,
 
     /// Where access lines go: off, stdout, stderr or a file
-    #[arg(long, value_name = "SINK", default_value = "stdout", value_parser = sink, help_heading = "Logs")]
-    access_log: Sink,
+    #[arg(long, value_name = "SINK", default_value = "stdout", value_parser = form::<Access>, help_heading = "Logs")]
+    access_log: Access,
+
+    /// Print the same as a configuration file, and start nothing
+    #[arg(long)]
+    print_config: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Recover {
-    Open,
     Probe,
+    Open,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Admin(Option<SocketAddr>);
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
 
 impl Proxy {
     pub(super) fn run(self) -> ExitCode {
-        log::start(self.log_level, self.log_format);
-        let (policy, plan) = match (self.policy(), self.plan()) {
-            (Ok(policy), Ok(plan)) => (policy, plan),
-            (policy, plan) => {
-                let policy = policy.err().map(|error| refused(&error));
-                let plan = plan
-                    .err()
-                    .into_iter()
-                    .flatten()
-                    .map(|error| error.to_string());
-                let errors: Vec<_> = policy.into_iter().chain(plan).collect();
-                return bad_usage(errors.join("\nrisefall: "));
+        let should_print = self.print_config;
+        let source = Source::Flags(Box::new(self.into_tree()));
+        if !should_print {
+            return serve::run(source);
+        }
+        match source.read() {
+            Ok(said) => print(&said.tree.to_toml()),
+            Err(mistakes) => {
+                super::say(format_args!("risefall: {mistakes}"));
+                ExitCode::from(2)
             }
-        };
-        let plan = self.within_files(plan);
-        let access = match AccessLog::open(&self.access_log, self.log_format) {
-            Ok(access) => access,
-            Err(error) => {
-                let log = match &self.access_log {
-                    Sink::File(path) => format!("access log {}", path.display()),
-                    _ => "access log".to_owned(),
-                };
-                return failed(format_args!("cannot open the {log}: {error}"));
-            }
-        };
-        let (access, flush) = access.unzip();
-        let served = serve(&plan, policy, access, self.drain_timeout);
-        drop(flush);
-        match served {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(error),
         }
     }
 
-    /// Raises the process's own bound on open files as far as it may. If that is not enough, a
-    /// default gives way, and what was asked for stands.
-    fn within_files(&self, plan: Plan) -> Plan {
-        let Some(files) = raise_file_limit() else {
-            return plan;
-        };
-        if self.max_connections.is_none() {
-            return plan.within(files);
-        }
-        if files < plan.files() {
-            tracing::warn!(
-                files,
-                needed = plan.files(),
-                "the limit on open files is lower than --max-connections may need (ulimit -n)"
-            );
-        }
-        plan
-    }
-
-    fn policy(&self) -> Result<Policy, PolicyError> {
-        let builder = Policy::builder()
-            .max_fails(self.max_fails)
-            .min_rises(self.min_rises)
-            .fail_timeout(self.fail_timeout)
-            .connect_timeout(self.connect_timeout)
-            // Two addresses that do not answer, one after the other, are waited for in full; and a
-            // probe that takes as long as it may is not given up for lost.
-            .dial_timeout(
-                DIAL_TIMEOUT
-                    .max(self.connect_timeout.saturating_mul(2))
-                    .min(DAY),
-            )
-            .recovery(match self.recovery {
-                Recover::Open => Recovery::Open,
-                Recover::Probe => Recovery::Probe {
-                    permits: 1,
-                    lease: DIAL_TIMEOUT
-                        .max(self.connect_timeout.saturating_mul(2))
-                        .min(DAY),
-                },
-            });
-        match self.max_fail_timeout {
-            Some(time) => builder.max_fail_timeout(time),
-            None => builder,
-        }
-        .build()
-    }
-
-    fn plan(&self) -> Result<Plan, Vec<crate::plan::PlanError>> {
-        let default = Limits::default();
-        let draft = Draft {
-            listen: self.listen.clone(),
-            clients: self.allow_clients.clone(),
+    /// What a file would say.
+    fn into_tree(self) -> Tree {
+        let forward = tree::Forward {
+            listen: match self.listen[..] {
+                [one] => OneOrMany::One(Said(one)),
+                _ => OneOrMany::Many(self.listen.into_iter().map(Said).collect()),
+            },
+            clients: self.allow_clients.into_iter().map(Said).collect(),
             allow_private: self.allow_private,
-            admin: self.admin.0,
-            threads: self.threads,
-            limits: Limits {
-                connections: self.max_connections.unwrap_or(default.connections),
-                header_size: usize::try_from(self.header_size).unwrap_or(usize::MAX),
+            ..tree::Forward::default()
+        };
+        Tree {
+            process: tree::Process {
+                threads: self.threads,
+                drain_timeout: Said(self.drain_timeout),
+                ..tree::Process::default()
+            },
+            log: tree::Log {
+                level: self.log_level.into(),
+                format: match self.log_format {
+                    Format::Text => tree::Format::Text,
+                    Format::Json => tree::Format::Json,
+                },
+                access: Said(self.access_log),
+            },
+            health: tree::Health {
+                max_fails: self.max_fails,
+                min_rises: self.min_rises,
+                fail_timeout: Said(self.fail_timeout),
+                max_fail_timeout: self.max_fail_timeout.map(Said),
+                connect_timeout: Said(self.connect_timeout),
+                recovery: match self.recovery {
+                    Recover::Probe => tree::Recovery::Probe,
+                    Recover::Open => tree::Recovery::Open,
+                },
+            },
+            admin: tree::Admin {
+                listen: Said(self.admin),
+                ..tree::Admin::default()
+            },
+            limits: tree::Limits {
+                connections: self.max_connections,
+                header_size: Said(Bytes(self.header_size)),
                 header_count: self.header_count,
-                ..default
+                handshake_timeout: Said(self.handshake_timeout),
+                header_timeout: Said(self.header_timeout),
+                answer_timeout: Said(self.answer_timeout),
+                body_idle_timeout: Said(self.body_idle_timeout),
+                idle_timeout: Said(self.idle_timeout),
+                ..tree::Limits::default()
             },
-            timeouts: Timeouts {
-                handshake: self.handshake_timeout,
-                header: self.header_timeout,
-                body_idle: self.body_idle_timeout,
-                idle: self.idle_timeout,
-                answer: self.answer_timeout,
-                drain: self.drain_timeout,
-                ..Timeouts::default()
-            },
-        };
-        draft.resolve()
-    }
-}
-
-/// Runs the plan until it is told to stop.
-fn serve(
-    plan: &Plan,
-    policy: Policy,
-    access: Option<AccessLog>,
-    drain: Duration,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let registry = Registry::new(policy);
-    let lost = access.as_ref().map(AccessLog::lost);
-    let control = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    control.block_on(async {
-        // Before anything can be asked of this process, so that no signal is missed.
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let transitions = registry.subscribe(TRANSITIONS);
-        let services = Services {
-            access,
-            ..Services::new(Arc::new(registry.clone()))
-        };
-        let running = runtime::start(plan.clone(), services)?;
-        say(summary::of(plan, registry.policy(), &running).trim_end());
-        tokio::select! {
-            _ = stop_signal(&mut interrupt, &mut terminate) => {}
-            () = log::transitions(transitions) => {}
-            () = report_lost_lines(lost.clone()) => {}
-        }
-        say(format_args!(
-            "risefall: draining for up to {}; a second signal ends it at once",
-            units::show(drain)
-        ));
-        running.drain(drain);
-        finish(running, &mut interrupt, &mut terminate).await;
-        Ok(())
-    })
-}
-
-async fn finish(running: Running, interrupt: &mut Signal, terminate: &mut Signal) {
-    let cutter = running.cutter();
-    let mut stopped = std::pin::pin!(running.stopped());
-    let stopped = tokio::select! {
-        stopped = &mut stopped => stopped,
-        () = stop_signal(interrupt, terminate) => {
-            cutter.cut();
-            stopped.await
-        }
-    };
-    match stopped.cut {
-        0 => say("risefall: stopped; every connection ended by itself"),
-        1 => say("risefall: stopped; 1 connection was cut"),
-        cut => say(format_args!(
-            "risefall: stopped; {cut} connections were cut"
-        )),
-    }
-}
-
-async fn stop_signal(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-async fn report_lost_lines(lost: Option<tracing_appender::non_blocking::ErrorCounter>) {
-    let Some(lost) = lost else {
-        return pending().await;
-    };
-    let mut known = 0;
-    loop {
-        tokio::time::sleep(LOST_LINES_PAUSE).await;
-        let now = lost.dropped_lines();
-        if now != known {
-            tracing::warn!(
-                lost = now - known,
-                "access lines were lost: their sink is too slow"
-            );
-            known = now;
+            forward: BTreeMap::from([("proxy".to_owned(), forward)]),
+            ..Tree::default()
         }
     }
 }
 
-/// The bound on open files, raised as far as it may be; `None` if there is none.
-fn raise_file_limit() -> Option<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
+impl From<Level> for tree::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Off => Self::Off,
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        }
     }
 }
 
-/// Says why a policy was refused in the words of the flags.
-fn refused(error: &PolicyError) -> String {
-    match error {
-        PolicyError::TimeOutOfRange {
-            field,
-            time,
-            least,
-            most,
-        } => format!(
-            "--{} is {}, expected from {} to {}",
-            field.replace('_', "-"),
-            units::show(*time),
-            units::show(*least),
-            units::show(*most)
-        ),
-        other => other.to_string(),
-    }
+/// Reads a flag as the file reads its key.
+fn form<T: Form>(text: &str) -> Result<T, String> {
+    T::read(text)
 }
 
-impl FromStr for Admin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        let address = text.parse().map_err(|_| {
-            format!("found {text:?}, expected an address such as 127.0.0.1:9901, or off")
-        })?;
-        Ok(Self(Some(address)))
-    }
-}
-
-fn range(text: &str) -> Result<IpNet, String> {
-    let network = text.parse::<IpNet>();
-    let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    network.or_else(|_| single()).map_err(|_| {
-        format!("found {text:?}, expected a range such as 192.168.1.0/24, or an address")
-    })
-}
-
-fn sink(text: &str) -> Result<Sink, io::Error> {
-    Ok(match text {
-        "off" => Sink::Off,
-        "stdout" => Sink::Stdout,
-        "stderr" => Sink::Stderr,
-        path => Sink::File(path.into()),
-    })
-}
-
-fn level_parser() -> impl clap::builder::TypedValueParser<Value = LevelFilter> {
-    clap::builder::PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
-        .try_map(|level| level.parse::<LevelFilter>())
-}
-
-fn recovery_parser() -> impl clap::builder::TypedValueParser<Value = Recover> {
-    clap::builder::PossibleValuesParser::new(["probe", "open"]).map(|how| {
-        if how == "open" {
-            Recover::Open
-        } else {
-            Recover::Probe
-        }
-    })
-}
-
-fn format_parser() -> impl clap::builder::TypedValueParser<Value = Format> {
-    clap::builder::PossibleValuesParser::new(["text", "json"]).map(|format| {
-        if format == "json" {
-            Format::Json
-        } else {
-            Format::Text
-        }
-    })
-}
-
-const TRANSITIONS: usize = 1024;
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const LOST_LINES_PAUSE: Duration = Duration::from_secs(10);
 const EXAMPLES: &str = "\
 Examples:
   risefall proxy

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::de::DeserializeOwned;
 
-use super::ask::{self, AskError, start_of};
+use super::ask::{self, AskError, Door, start_of};
 use super::{address, failed};
 use crate::admin::report::{AddressReport, AddressStatus, ProxyStatus};
 use crate::units;
@@ -21,9 +21,8 @@ pub(super) struct Status {
     #[arg(value_name = "ADDR", value_parser = address)]
     address: Option<SocketAddr>,
 
-    /// Admin address of the running proxy
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = address)]
-    admin: SocketAddr,
+    #[command(flatten)]
+    door: Door,
 
     /// Print what the proxy answers, for programs: times in milliseconds
     #[arg(long)]
@@ -52,9 +51,9 @@ impl Status {
         path: &str,
         show: impl FnOnce(&T) -> String,
     ) -> Result<String, AskError> {
-        let body = ask::get(self.admin, path)?;
+        let body = ask::get(&self.door, path)?;
         let answer = serde_json::from_str(&body).map_err(|_| AskError::NotOurs {
-            admin: self.admin,
+            admin: self.door.name(),
             found: start_of(&body),
         })?;
         Ok(if self.json {
@@ -66,13 +65,26 @@ impl Status {
 }
 
 fn show(status: &ProxyStatus) -> String {
-    let listeners: Vec<_> = status.listeners.iter().map(ToString::to_string).collect();
+    let listeners = status.listeners.iter();
+    let listeners: Vec<_> = listeners.map(|one| one.address.to_string()).collect();
     let mut out = format!(
-        "risefall {} on {}, up {}\n",
+        "risefall {} on {}, up {}{}\n",
         status.version,
         listeners.join(", "),
-        about(status.uptime_ms)
+        about(status.uptime_ms),
+        if status.ready { "" } else { ", draining" },
     );
+    let traffic = &status.traffic;
+    out.push_str(&format!(
+        "{} connections, {} in flight, {} served, {} of them failed\n",
+        traffic.connections, traffic.in_flight, traffic.requests, traffic.failed
+    ));
+    if let Some(reload) = &status.last_reload {
+        let how = if reload.ok { "done" } else { "refused" };
+        let summary = reload.summary.lines().next().unwrap_or_default();
+        let ago = about(reload.age_ms);
+        out.push_str(&format!("reload {how} {ago} ago: {summary}\n"));
+    }
     if status.health.is_empty() {
         out.push_str("no failing addresses\n");
     } else {

@@ -16,6 +16,7 @@ pub mod scalar;
 mod source;
 pub mod tree;
 
+use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 
 pub use load::{LoadError, load, load_text};
@@ -52,6 +53,23 @@ impl Loaded {
     #[must_use]
     pub fn says(&self, place: &str) -> bool {
         self.said.find(place).is_some_and(|(_, is_exact)| is_exact)
+    }
+
+    /// Whether something is wrong at `place` or in it.
+    #[must_use]
+    pub fn has_mistakes_under(&self, place: &str) -> bool {
+        let mut mistakes = self.mistakes.iter();
+        mistakes.any(|mistake| mistake.place.starts_with(place))
+    }
+
+    /// A number that stays the same as long as all files say the same.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        for text in self.sources.texts() {
+            text.hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Adds what somebody else found wrong at `place`.

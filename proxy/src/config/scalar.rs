@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use crate::bounds::Memory;
 use crate::units;
 
 /// A form of text.
@@ -153,17 +154,6 @@ impl Form for Bytes {
     fn show(&self) -> String {
         units::show_size(self.0)
     }
-}
-
-/// How much memory the process may use.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Memory {
-    /// What its control group may.
-    Auto,
-    /// As much as there is.
-    Off,
-    /// So many bytes.
-    Bytes(u64),
 }
 
 impl Form for Memory {

@@ -51,13 +51,21 @@ impl Sources {
         self.files.iter().map(|file| file.path.as_path())
     }
 
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let files = self.files.iter();
+        files.map(|file| (file.path.as_path(), file.text.as_str()))
+    }
+
     pub(super) fn may_include(&mut self, folder: PathBuf) {
         self.included.insert(folder);
     }
 
     pub(super) fn folders(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let own = self.files.iter().map(|file| folder_of(&file.path));
-        own.chain(self.included.iter().cloned())
+        // Where a link leads to, its file may be exchanged too.
+        let linked = self.files.iter().map(|file| folder_of(&file.canonical));
+        own.chain(linked)
+            .chain(self.included.iter().cloned())
             .collect::<BTreeSet<_>>()
             .into_iter()
     }

@@ -354,6 +354,18 @@ impl Default for Admin {
     }
 }
 
+impl Default for Forward {
+    fn default() -> Self {
+        Self {
+            listen: OneOrMany::Many(Vec::new()),
+            protocols: all_protocols(),
+            clients: Vec::new(),
+            allow_private: None,
+            parent: None,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         let (limits, timeouts) = (bounds::Limits::default(), bounds::Timeouts::default());

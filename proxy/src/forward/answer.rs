@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 
 use crate::error::Fault;
 use crate::forward::body::Reply;
-use crate::forward::context::Session;
+use crate::forward::session::Session;
 
 /// Tells the client why it does not get what it asked for.
 pub(super) fn fault(fault: &Fault, session: &Rc<Session>) -> Response<Reply> {

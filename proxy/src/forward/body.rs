@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::error::Fault;
-use crate::forward::context::{Flow, Progress, Session};
+use crate::forward::session::{Flow, Progress, Session};
 use crate::net::ticks::Span;
 use crate::upstream::pool::Lease;
 

@@ -1,27 +1,28 @@
-//! What the connections of one worker share, and what each has for itself.
+//! What the connections of one worker share.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper::{Method, Uri};
+use risefall::judge::Judge;
+use slab::Slab;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tracing::Level;
 
-use crate::bounds;
-use crate::error::{Fault, NoStream};
+use crate::error::Fault;
 use crate::forward::body::Upload;
-use crate::net::dial::{Dialled, Dialler};
+use crate::forward::http;
+use crate::net::dial::{Dialler, Way};
 use crate::net::guard::Guard;
-use crate::net::relay::Moved;
-use crate::net::ticks::{Span, Ticks, Watch};
-use crate::plan::Plan;
-use crate::proto::Target;
-use crate::proto::screen::{Limits, Screen};
-use crate::telemetry::access::{AccessWriter, Line};
+use crate::net::parent::Parent;
+use crate::net::ticks::{Span, Ticks};
+use crate::plan::{Forward, Plan, Upstream};
+use crate::telemetry::access::AccessWriter;
+use crate::telemetry::counters::{Counters, ListenerCounts};
 use crate::upstream::pool::Pool;
 
 /// One worker's means. Lives as long as the worker, across plans.
@@ -34,26 +35,59 @@ pub struct Context {
     pub pool: Pool<Upload>,
     /// Where access lines go; `None` when the log is off.
     pub access: Option<AccessWriter>,
-    /// How HTTP is served.
-    pub http: http1::Builder,
+    /// What has happened.
+    pub counters: Arc<Counters>,
     /// Set once: no new work is taken.
     pub draining: Cell<bool>,
-    /// How many client connections are open.
-    pub live: Cell<usize>,
+    /// Set while memory is short: whoever has no request in flight goes.
+    pub tight: Cell<bool>,
+    /// The tasks of the client connections that are open.
+    pub connections: RefCell<Slab<Seat>>,
     /// The tick of the last loud line in the log.
     pub last_loud: Cell<Option<u64>>,
     /// Told when a connection has ended and when draining begins.
     pub changed: Notify,
 }
 
-/// What the plan says, made ready for one worker. A connection keeps the rules it began with.
+/// One listener of one worker.
+pub struct Gate {
+    /// Set once, when a plan has none of it any more: no new work is taken.
+    pub draining: Cell<bool>,
+    /// How many of its connections are open.
+    pub live: Cell<usize>,
+    /// What it has had so far.
+    pub counts: Counts,
+}
+
+/// One worker's part of what a listener counts.
+#[derive(Clone)]
+pub struct Counts {
+    /// Those of every worker.
+    pub all: Arc<[ListenerCounts]>,
+    /// Which of them is meant.
+    pub worker: usize,
+}
+
+/// Where an open connection's task is.
+pub struct Seat {
+    gate: Rc<Gate>,
+    /// `None` until it has been spawned.
+    task: Option<AbortHandle>,
+}
+
+/// What the plan says of one forward proxy, made ready for one worker. A connection keeps the rules
+/// it began with.
 pub struct Rules {
     /// The plan itself.
     pub plan: Arc<Plan>,
-    /// Which targets may be dialled.
-    pub guard: Guard,
+    /// The part of it that is meant.
+    pub forward: Arc<Forward>,
+    /// The way out.
+    pub way: Way,
     /// The plan's deadlines in ticks.
     pub spans: Spans,
+    /// How HTTP is served.
+    pub http: http1::Builder,
 }
 
 /// Deadlines in ticks; see [`crate::plan::Timeouts`].
@@ -71,96 +105,64 @@ pub struct Spans {
     pub(super) grace: Span,
     /// How long a peer's last bytes are waited for after an error was answered.
     pub(super) linger: Span,
-}
-
-/// One client connection.
-pub(super) struct Session {
-    pub(super) context: Rc<Context>,
-    pub(super) rules: Rc<Rules>,
-    pub(super) client: SocketAddr,
-    pub(super) flow: Rc<Flow>,
-    pub(super) phase: Cell<Phase>,
-    /// A dialled stream on its way from the CONNECT request to the tunnel.
-    pub(super) tunnel: Cell<Option<Dialled>>,
-    /// Sees every byte of an HTTP client before the engine does.
-    pub(super) screen: RefCell<Screen>,
-    /// Responses that the engine was given.
-    pub(super) responses: Cell<u64>,
-    /// Exchanges that are over.
-    pub(super) answered: Cell<u64>,
-    /// Whether bytes of the client may still be on their way that nobody will read.
-    pub(super) has_unread: Cell<bool>,
-    record: RefCell<Option<Record>>,
-    _place: Place,
-}
-
-/// What a body on its way to an origin has to do with its session.
-///
-/// Apart from the session because the origin's connection holds it as well, in a task of its own:
-/// that one must not keep the client's place.
-pub(super) struct Flow {
-    pub(super) watch: Watch,
-    /// Bytes of the exchange or tunnel that goes on now.
-    pub(super) moved: Moved,
-    pub(super) upload: Cell<Progress>,
-    /// What is waited for, and how long, when the body is whole: the answer, or more of it.
-    pub(super) behind_upload: Cell<Span>,
-}
-
-/// How far a request's body is on its way to the origin.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Progress {
-    /// The origin has to take what there is.
-    Moving,
-    /// The client has to send more.
-    Waiting,
-    /// The origin has been given all there is.
-    Whole,
-    /// The client broke it off, or broke a rule in it.
-    Broken,
-}
-
-/// What the connection waits for, and so what its deadline means.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
-    /// The next request's first byte.
-    Waiting,
-    /// The rest of a head.
-    Head,
-    /// The service, which keeps its own deadline.
-    Busy,
-    /// The response's body, or the client that is to take it.
-    Body,
-    /// The client, to take the end of the response.
-    Flush,
-}
-
-/// What the access log will say.
-struct Record {
-    started: Instant,
-    what: What,
-    status: u16,
-    address: Option<SocketAddr>,
-    health: &'static str,
-    fault: Option<&'static str>,
-}
-
-pub(super) enum What {
-    Http(Method, Uri),
-    /// A request that could not be read.
-    Unread,
-    Socks5(Target),
+    pub(super) request: Option<Span>,
+    pub(super) tunnel: Option<Span>,
 }
 
 /// One of the worker's places for connections; free again when dropped.
-pub struct Place(Rc<Context>);
+pub struct Place {
+    pub(super) context: Rc<Context>,
+    pub(super) gate: Rc<Gate>,
+    seat: usize,
+}
 
 impl Context {
-    /// Takes a place for a connection.
+    /// Takes a place for a connection that came through `gate`.
     #[must_use]
-    pub fn enter(self: &Rc<Self>) -> Place {
-        self.live.set(self.live.get() + 1);
-        Place(Rc::clone(self))
+    pub fn enter(self: &Rc<Self>, gate: &Rc<Gate>) -> Place {
+        gate.live.set(gate.live.get() + 1);
+        gate.counts.of_worker(|counts| counts.open.bump());
+        let seat = Seat {
+            gate: Rc::clone(gate),
+            task: None,
+        };
+        let seat = self.connections.borrow_mut().insert(seat);
+        self.counters.connections.bump();
+        Place {
+            context: Rc::clone(self),
+            gate: Rc::clone(gate),
+            seat,
+        }
+    }
+
+    /// Remembers the task of a connection, so that it can be cut.
+    pub fn seat(&self, seat: usize, task: AbortHandle) {
+        if let Some(seat) = self.connections.borrow_mut().get_mut(seat) {
+            seat.task = Some(task);
+        }
+    }
+
+    /// How many client connections are open.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// Cuts the connections that came through `gate`; gives how many.
+    pub fn cut(&self, gate: &Rc<Gate>) -> usize {
+        self.cut_those(usize::MAX, |seat| Rc::ptr_eq(&seat.gate, gate))
+    }
+
+    /// Cuts `count` connections, whichever; gives how many there were.
+    pub fn shed(&self, count: usize) -> usize {
+        self.cut_those(count, |_| true)
+    }
+
+    fn cut_those(&self, most: usize, is_meant: impl Fn(&Seat) -> bool) -> usize {
+        let connections = self.connections.borrow();
+        let meant = connections.iter().filter(|(_, seat)| is_meant(seat));
+        let tasks = meant.filter_map(|(_, seat)| seat.task.as_ref()).take(most);
+        tasks.map(AbortHandle::abort).count()
     }
 
     /// Writes a fault into the log. Loud ones at most once a tick: whoever can cause a fault can
@@ -178,18 +180,61 @@ impl Context {
     }
 }
 
+impl Place {
+    /// What [`Context::seat`] knows it by.
+    #[must_use]
+    pub fn seat(&self) -> usize {
+        self.seat
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.live.set(self.0.live.get() - 1);
-        self.0.changed.notify_waiters();
+        let Self {
+            context,
+            gate,
+            seat,
+        } = self;
+        gate.live.set(gate.live.get() - 1);
+        gate.counts.of_worker(|counts| counts.open.drop_one());
+        context.connections.borrow_mut().try_remove(*seat);
+        context.counters.connections.drop_one();
+        context.changed.notify_waiters();
+    }
+}
+
+impl Gate {
+    /// An open one, which counts for one worker.
+    #[must_use]
+    pub fn new(counts: Counts) -> Self {
+        Self {
+            draining: Cell::new(false),
+            live: Cell::new(0),
+            counts,
+        }
+    }
+}
+
+impl Counts {
+    /// Tells this worker's counts.
+    pub fn of_worker(&self, tell: impl FnOnce(&ListenerCounts)) {
+        if let Some(counts) = self.all.get(self.worker) {
+            tell(counts);
+        }
     }
 }
 
 impl Rules {
-    /// Makes `plan` ready for the worker that `ticks` belong to. `own` are the addresses that the
-    /// process listens on.
+    /// Makes `forward` of `plan` ready for the worker that `ticks` belong to. `own` are the
+    /// addresses that the process listens on.
     #[must_use]
-    pub fn new(plan: Arc<Plan>, own: Vec<SocketAddr>, ticks: &Ticks) -> Self {
+    pub fn new(
+        plan: Arc<Plan>,
+        forward: Arc<Forward>,
+        judge: &Arc<dyn Judge>,
+        own: Vec<SocketAddr>,
+        ticks: &Ticks,
+    ) -> Self {
         let timeouts = plan.timeouts;
         let spans = Spans {
             handshake: ticks.span(timeouts.handshake),
@@ -201,198 +246,51 @@ impl Rules {
             one_way: ticks.span(timeouts.idle.min(ONE_WAY)),
             grace: ticks.span(timeouts.handshake.min(GRACE)),
             linger: ticks.span(timeouts.handshake.min(LINGER)),
+            request: timeouts.request.map(|time| ticks.span(time)),
+            tunnel: timeouts.tunnel.map(|time| ticks.span(time)),
+        };
+        let parent = forward.parent.as_deref();
+        let way = Way {
+            judge: Arc::clone(judge),
+            guard: Guard::new(own, forward.allow_private),
+            parent: parent.map(|upstream| lead_by(upstream, judge, timeouts.answer)),
         };
         Self {
-            guard: Guard::new(own, plan.allow_private),
-            plan,
+            way,
             spans,
+            http: http::builder(&plan.limits),
+            forward,
+            plan,
         }
     }
 }
 
-impl Session {
-    pub(super) fn new(place: Place, rules: Rc<Rules>, client: SocketAddr) -> Self {
-        let context = Rc::clone(&place.0);
-        let watch = context.ticks.watch();
-        watch.arm(rules.spans.handshake);
-        let screen = Screen::new(screened(rules.plan.limits()));
-        let flow = Rc::new(Flow {
-            watch,
-            moved: Moved::default(),
-            upload: Cell::new(Progress::Whole),
-            behind_upload: Cell::new(rules.spans.answer),
-        });
-        Self {
-            context,
-            rules,
-            client,
-            flow,
-            phase: Cell::new(Phase::Head),
-            tunnel: Cell::new(None),
-            screen: RefCell::new(screen),
-            responses: Cell::new(0),
-            answered: Cell::new(0),
-            has_unread: Cell::new(false),
-            record: RefCell::new(None),
-            _place: place,
-        }
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.context.draining.get()
-    }
-
-    /// Begins an exchange or a tunnel; the access line tells its end.
-    pub(super) fn begin(&self, what: impl FnOnce() -> What) {
-        self.flow.moved.up.set(0);
-        self.flow.moved.down.set(0);
-        self.flow.upload.set(Progress::Whole);
-        if self.context.access.is_some() {
-            *self.record.borrow_mut() = Some(Record {
-                started: Instant::now(),
-                what: what(),
-                status: 0,
-                address: None,
-                health: "-",
-                fault: None,
-            });
-        }
-    }
-
-    /// Whether there is an exchange or a tunnel that the access log waits for.
-    pub(super) fn has_begun(&self) -> bool {
-        self.record.borrow().is_some()
-    }
-
-    /// Notes where the exchange goes and what the registry said to that.
-    pub(super) fn note_address(&self, address: SocketAddr, health: &'static str) {
-        if let Some(record) = &mut *self.record.borrow_mut() {
-            record.address = Some(address);
-            record.health = health;
-        }
-    }
-
-    /// Notes what was answered.
-    pub(super) fn note_status(&self, status: u16) {
-        if let Some(record) = &mut *self.record.borrow_mut() {
-            record.status = status;
-        }
-    }
-
-    /// Notes and logs what went wrong.
-    pub(super) fn note_fault(&self, fault: &Fault) {
-        self.context.log(fault, self.client);
-        if let Some(record) = &mut *self.record.borrow_mut() {
-            record.fault = Some(fault.token());
-            record.address = fault.address().or(record.address);
-            if let Fault::Connect { how, .. } = fault {
-                record.health = if *how == NoStream::Down {
-                    "falldown"
-                } else {
-                    "up"
-                };
-            }
-        }
-    }
-
-    /// Notes that the exchange was left in the middle, unless a better reason is known.
-    pub(super) fn note_cut(&self) {
-        let is_known = self
-            .record
-            .borrow()
-            .as_ref()
-            .is_none_or(|record| record.fault.is_some());
-        if !is_known {
-            self.note_fault(&Fault::Cut("the exchange was left in the middle"));
-        }
-    }
-
-    /// Why the client's body did not come to its end.
-    pub(super) fn upload_fault(&self) -> Fault {
-        match self.screen.borrow().violation() {
-            Some(violation) => Fault::from(violation),
-            None => Fault::BadRequest("the request's body broke off before its end".into()),
-        }
-    }
-
-    /// Ends the exchange or tunnel with its access line.
-    pub(super) fn finish(&self) {
-        let Some(record) = self.record.borrow_mut().take() else {
-            return;
-        };
-        let Some(access) = &self.context.access else {
-            return;
-        };
-        let (protocol, method, target) = match &record.what {
-            What::Http(Method::CONNECT, uri) => ("connect", "CONNECT", uri.to_string()),
-            What::Http(method, uri) => ("http", method.as_str(), uri.to_string()),
-            What::Unread => ("http", "-", "-".to_owned()),
-            What::Socks5(target) => ("socks5", "CONNECT", target.to_string()),
-        };
-        access.write(&Line {
-            client: self.client,
-            protocol,
-            method,
-            target: &target,
-            status: record.status,
-            bytes_in: self.flow.moved.up.get(),
-            bytes_out: self.flow.moved.down.get(),
-            took: record.started.elapsed(),
-            address: record.address,
-            health: record.health,
-            fault: record.fault,
-        });
-    }
-
-    /// The response is whole in the engine's hands; the exchange ends when the socket has it.
-    pub(super) fn end_response(&self) {
-        self.phase.set(Phase::Flush);
-    }
-
-    /// The socket has taken bytes of the client's.
-    pub(super) fn note_written(&self) {
-        if matches!(self.phase.get(), Phase::Body | Phase::Flush) {
-            self.flow.watch.arm(self.rules.spans.body_idle);
-        }
-    }
-
-    /// The socket has taken all there was: if that ended a response, the exchange is over and the
-    /// connection waits for the next request.
-    pub(super) fn note_flushed(&self) {
-        if self.phase.get() != Phase::Flush {
-            return;
-        }
-        self.finish();
-        self.answered.set(self.answered.get() + 1);
-        // The next head may have begun in the same read as the last request.
-        let (phase, span) = if self.screen.borrow().is_between_requests() {
-            (Phase::Waiting, self.rules.spans.keep_alive)
-        } else {
-            (Phase::Head, self.rules.spans.header)
-        };
-        self.phase.set(phase);
-        self.flow.watch.arm(span);
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.note_cut();
-        self.finish();
-    }
-}
-
-/// What the screen holds a head to.
-fn screened(limits: &bounds::Limits) -> Limits {
-    Limits {
-        request_line_bytes: limits.header_size.min(Limits::default().request_line_bytes),
-        field_bytes: limits.header_size,
-        field_count: limits.header_count,
+fn lead_by(upstream: &Upstream, judge: &Arc<dyn Judge>, answer: Duration) -> Parent {
+    let judge: Arc<dyn Judge> = match (&upstream.policy, judge.registry()) {
+        (Some(policy), Some(registry)) => Arc::new(registry.with_policy(Arc::clone(policy))),
+        _ => Arc::clone(judge),
+    };
+    let those = |is_backup| {
+        let servers = upstream.servers.iter();
+        let those = servers.filter(move |server| server.is_backup == is_backup);
+        those
+            .map(|server| server.target.clone())
+            .collect::<Vec<_>>()
+    };
+    let (servers, backups) = (those(false), those(true));
+    // No authority begins so.
+    let key = format!("parent {} {servers:?} {backups:?}", upstream.name);
+    Parent {
+        judge,
+        servers,
+        backups,
+        key: key.into(),
+        answer,
     }
 }
 
 /// Shorter than the idle timeout, because a side that has ended is gone more often than it waits:
 /// a closed socket and one that only has no more to say look the same.
-pub(super) const ONE_WAY: std::time::Duration = std::time::Duration::from_secs(60);
-const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
-const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const ONE_WAY: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::error::Fault;
 use crate::forward::body::{Reply, Upload};
-use crate::forward::context::{Phase, Progress, Session, What};
+use crate::forward::session::{Phase, Progress, Session, What};
 use crate::forward::{answer, headers};
 use crate::net::dial::Dialled;
 use crate::proto::Target;
@@ -29,6 +29,7 @@ pub(super) async fn serve(
     session.phase.set(Phase::Busy);
     session.flow.watch.disarm();
     session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
+    session.flow.watch.bound(session.rules.spans.request);
     let is_connect = request.method() == Method::CONNECT;
     let has_body = !request.body().is_end_stream();
     let answered = match request.method() {
@@ -81,11 +82,24 @@ async fn connect(
 async fn dial_tunnel(session: &Session, request: &Request<Incoming>) -> Result<Dialled, Fault> {
     let authority = request.uri().authority().map_or("", Authority::as_str);
     let target = Target::parse(authority)?;
-    session
-        .context
-        .dialler
-        .dial(&target, &session.rules.guard)
-        .await
+    let dialler = &session.context.dialler;
+    in_time(session, dialler.dial(&target, &session.rules.way)).await
+}
+
+/// A dial has deadlines of its own; the request may have a shorter one.
+async fn in_time(
+    session: &Session,
+    dial: impl Future<Output = Result<Dialled, Fault>>,
+) -> Result<Dialled, Fault> {
+    match session.rules.spans.request {
+        None => dial.await,
+        Some(_) => match session.flow.watch.guard(dial).await {
+            Some(dialled) => dialled,
+            None => Err(session
+                .overlong()
+                .unwrap_or(Fault::Cut("the request took too long"))),
+        },
+    }
 }
 
 async fn forward(
@@ -105,7 +119,11 @@ async fn forward(
     // Holds what the engine would need to switch protocols; this hop does not.
     parts.extensions.clear();
     let authority = std::mem::take(&mut parts.uri);
-    parts.uri = origin_form(&authority);
+    parts.uri = match session.rules.way.parent {
+        None => origin_form(&authority),
+        // A proxy is asked for the whole (RFC 9112 §3.2.2).
+        Some(_) => authority.clone(),
+    };
     let authority = authority
         .authority()
         .map_or("", |authority| authority.as_str());
@@ -117,17 +135,22 @@ async fn forward(
 /// A connection that is open already, for `request`.
 async fn take_open(
     session: &Session,
-    authority: &str,
+    key: &str,
     request: &Request<Upload>,
 ) -> Option<Lease<Upload>> {
     let pool = &session.context.pool;
-    let mut lease = pool.take(authority)?;
+    let mut lease = pool.take(key)?;
+    // Another listener's clients, or those of an earlier plan, may have been allowed more.
+    if !session.rules.way.allows(lease.address) {
+        lease.give_back();
+        return None;
+    }
     if !is_harmless(request) {
         // It cannot be sent again, so a server that has closed should be known of first: the event
         // loop goes round once, and the connection's task sees what has come.
         tokio::task::yield_now().await;
         while !lease.sender.is_ready() {
-            lease = pool.take(authority)?;
+            lease = pool.take(key)?;
         }
     }
     Some(lease)
@@ -139,7 +162,18 @@ async fn send(
     authority: &str,
     mut request: Request<Upload>,
 ) -> Result<(Response<Incoming>, Lease<Upload>), Fault> {
-    if let Some(mut lease) = take_open(session, authority, &request).await {
+    let way = &session.rules.way;
+    let target = Target::parse_or_port(authority, HTTP_PORT)?;
+    let key = match &way.parent {
+        Some(parent) => {
+            // Its connections lead anywhere, so an open one proves nothing about this target.
+            parent.check(&way.guard, &target)?;
+            &*parent.key
+        }
+        None => authority,
+    };
+    if let Some(mut lease) = take_open(session, key, &request).await {
+        session.context.counters.reused.bump();
         session.note_address(lease.address, "pooled");
         let spare = SpareHead::of(&request);
         request = match try_send(session, &mut lease, request).await {
@@ -153,18 +187,14 @@ async fn send(
             Err(Unsent::Failed(fault)) => return Err(fault),
         };
     }
-    let target = Target::parse_or_port(authority, HTTP_PORT)?;
-    let dialled = session
-        .context
-        .dialler
-        .dial(&target, &session.rules.guard)
-        .await?;
+    let dial = session.context.dialler.dial_hop(&target, way);
+    let dialled = in_time(session, dial).await?;
     let address = dialled.address;
     session.note_address(address, "up");
     let mut lease = (session
         .context
         .pool
-        .adopt(authority, dialled.stream, address)
+        .adopt(key, dialled.stream, address)
         .await)
         .map_err(|error| broken(address, &error))?;
     match try_send(session, &mut lease, request).await {
@@ -231,6 +261,9 @@ async fn try_send(
 
 /// Who was waited for: the client if its body stood still, else the origin.
 fn timed_out(session: &Session, address: SocketAddr) -> Fault {
+    if let Some(fault) = session.overlong() {
+        return fault;
+    }
     let timeouts = &session.rules.plan.timeouts;
     match session.flow.upload.get() {
         Progress::Waiting => Fault::Idle {

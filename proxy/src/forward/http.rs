@@ -21,7 +21,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::bounds::Limits;
 use crate::error::Fault;
-use crate::forward::context::{Phase, Session, What};
+use crate::forward::session::{Phase, Session, What};
 use crate::forward::{Tunnel, answer, exchange};
 use crate::net::scratch;
 use crate::proto::screen::Violation;
@@ -107,7 +107,7 @@ async fn serve_requests(stream: &mut TcpStream, first: Vec<u8>, session: &Rc<Ses
     });
     let (read, write) = stream.split();
     let io = TokioIo::new(ClientIo::new(read, &write, first, Rc::clone(session)));
-    let mut connection = session.context.http.serve_connection(io, service);
+    let mut connection = session.rules.http.serve_connection(io, service);
     // The engine does not read while it owes an answer, and so would not learn that nobody waits
     // for it. The end of the client's stream is not looked for: one that has sent all it had may
     // wait (RFC 9112 §9.6).
@@ -204,9 +204,10 @@ async fn reject(stream: &mut TcpStream, fault: &Fault, session: &Session) {
 
 fn note_deadline(session: &Session) {
     if matches!(session.phase.get(), Phase::Body | Phase::Flush) {
-        session.note_fault(&Fault::Idle {
+        let fault = session.overlong().unwrap_or(Fault::Idle {
             after: session.rules.plan.timeouts.body_idle,
         });
+        session.note_fault(&fault);
     }
 }
 

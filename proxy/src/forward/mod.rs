@@ -6,6 +6,7 @@ pub mod context;
 mod exchange;
 mod headers;
 pub mod http;
+mod session;
 mod socks;
 
 use std::future::poll_fn;
@@ -18,7 +19,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::context::{ONE_WAY, Place, Rules, Session, What};
+use crate::forward::context::{ONE_WAY, Place, Rules};
+use crate::forward::session::{Session, What};
 use crate::net::dial::Dialled;
 use crate::net::relay::{self, Ended, Patience};
 use crate::net::scratch;
@@ -63,6 +65,8 @@ impl Tunnel {
         session.flow.moved.down.set(0);
         let timeouts = &session.rules.plan.timeouts;
         let spans = session.rules.spans;
+        let watch = &session.flow.watch;
+        watch.bound(spans.tunnel);
         let patience = Patience {
             idle: spans.idle,
             one_way: spans.one_way,
@@ -73,13 +77,19 @@ impl Tunnel {
             &mut target,
             early,
             &session.flow.moved,
-            &session.flow.watch,
+            watch,
             patience,
         );
         let ended = ended.await;
         let is_broken = matches!(ended, Ended::Broken(_));
         match ended {
             Ended::Closed => {}
+            Ended::Idle | Ended::OneWay if watch.is_over() => {
+                session.note_fault(&Fault::Overlong {
+                    what: "tunnel",
+                    after: timeouts.tunnel.unwrap_or_default(),
+                });
+            }
             Ended::Idle => {
                 session.note_fault(&Fault::Idle {
                     after: timeouts.idle,
@@ -112,9 +122,18 @@ async fn greet(
 ) -> Option<Tunnel> {
     let mut first = Vec::new();
     let client = session.client;
+    let spoken = session.rules.forward.protocols;
     loop {
         match sniff(&first) {
             Sniffed::NeedMore => {}
+            Sniffed::Socks5 if !spoken.socks5 => {
+                tracing::debug!(%client, "SOCKS5 is not spoken on this listener");
+                return None;
+            }
+            Sniffed::Http if !spoken.http => {
+                tracing::debug!(%client, "HTTP is not spoken on this listener");
+                return None;
+            }
             Sniffed::Socks5 => return socks::serve(stream, first, session, barred).await,
             Sniffed::Http => {
                 if let Some(fault) = barred {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::context::{Session, What};
+use crate::forward::session::{Session, What};
 use crate::forward::{Tunnel, http, read_more};
 use crate::net::dial::Dialled;
 use crate::proto::socks5::{self, Method, NO_ADDRESS, Reply, Request};
@@ -118,7 +118,7 @@ async fn connect(
     if let Some(fault) = barred {
         return Err(fault);
     }
-    let dial = session.context.dialler.dial(target, &session.rules.guard);
+    let dial = session.context.dialler.dial(target, &session.rules.way);
     let dialled = tokio::select! {
         biased;
         dialled = dial => dialled?,

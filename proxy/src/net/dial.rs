@@ -11,13 +11,25 @@ use tokio::net::TcpStream;
 
 use crate::error::Fault;
 use crate::net::guard::{Guard, Verdict};
+use crate::net::parent::Parent;
 use crate::net::resolve::Resolver;
 use crate::proto::Target;
+use crate::telemetry::counters::Counters;
 
 /// Dials for the clients of one worker.
 pub struct Dialler {
-    judge: Arc<dyn Judge>,
     resolver: Resolver,
+    counters: Arc<Counters>,
+}
+
+/// The way out of one listener: what may be dialled, and who is asked.
+pub struct Way {
+    /// Asked before each dial, told how it went.
+    pub judge: Arc<dyn Judge>,
+    /// Which targets may be dialled.
+    pub guard: Guard,
+    /// Through whom every target is reached, if not directly.
+    pub parent: Option<Parent>,
 }
 
 /// An open connection.
@@ -25,18 +37,33 @@ pub struct Dialler {
 pub struct Dialled {
     /// The connection, with `TCP_NODELAY` set.
     pub stream: TcpStream,
-    /// Where it leads.
+    /// Where it leads: to the target, or to the parent that leads there.
     pub address: SocketAddr,
 }
 
-impl Dialler {
-    /// Joins the parts of a dial.
+impl Way {
+    /// Whether a connection that is open already, to `address`, may be used.
     #[must_use]
-    pub fn new(judge: Arc<dyn Judge>, resolver: Resolver) -> Self {
-        Self { judge, resolver }
+    pub fn allows(&self, address: SocketAddr) -> bool {
+        self.parent.is_some() || self.guard.judge(address) == Verdict::Allowed
+    }
+}
+
+impl Dialler {
+    /// Dials what `resolver` finds, and counts that.
+    #[must_use]
+    pub fn new(resolver: Resolver, counters: Arc<Counters>) -> Self {
+        Self { resolver, counters }
     }
 
-    /// Opens a connection to `target`, as far as `guard` allows.
+    /// Where names are looked up.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Opens a connection to `target`, as far as the way's guard allows; through the parent, if
+    /// there is one.
     ///
     /// # Errors
     ///
@@ -46,19 +73,106 @@ impl Dialler {
     ///
     /// A dial dropped early blames nobody; one dropped after it stalled counts as a failure of the
     /// address.
-    pub async fn dial(&self, target: &Target, guard: &Guard) -> Result<Dialled, Fault> {
+    pub async fn dial(&self, target: &Target, way: &Way) -> Result<Dialled, Fault> {
+        let mut dialled = self.dial_hop(target, way).await?;
+        if let Some(parent) = &way.parent {
+            parent.lead(&mut dialled, target).await?;
+        }
+        Ok(dialled)
+    }
+
+    /// Opens a connection that takes requests for `target`: to itself, or to the parent.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dialler::dial`].
+    pub async fn dial_hop(&self, target: &Target, way: &Way) -> Result<Dialled, Fault> {
+        let dialled = match &way.parent {
+            None => self.dial_target(target, &way.judge, &way.guard).await,
+            Some(parent) => match parent.check(&way.guard, target) {
+                Ok(()) => self.dial_servers(parent, &way.guard).await,
+                Err(fault) => Err(fault),
+            },
+        };
+        self.counted(dialled)
+    }
+
+    fn counted(&self, dialled: Result<Dialled, Fault>) -> Result<Dialled, Fault> {
+        match &dialled {
+            Ok(_) => self.counters.dials.bump(),
+            Err(fault) => self.counters.note_failed_dial(fault.token()),
+        }
+        dialled
+    }
+
+    async fn dial_target(
+        &self,
+        target: &Target,
+        judge: &Arc<dyn Judge>,
+        guard: &Guard,
+    ) -> Result<Dialled, Fault> {
         let (stream, address) = match target.address() {
             Some(address) => {
                 check(guard, address)?;
-                judge::connect(&self.judge, &[address]).await?
+                judge::connect(judge, &[address]).await?
             }
             None => {
                 let addresses = allowed(guard, self.resolver.resolve(target).await?)?;
-                judge::connect(&self.judge, &addresses).await?
+                judge::connect(judge, &addresses).await?
             }
         };
         stream.set_nodelay(true)?;
         Ok(Dialled { stream, address })
+    }
+
+    /// Dials a parent's servers: a backup only when no other can be had. The fault is that of the
+    /// first.
+    async fn dial_servers(&self, parent: &Parent, guard: &Guard) -> Result<Dialled, Fault> {
+        let mut first = None;
+        for servers in [&parent.servers, &parent.backups] {
+            match self.dial_group(parent, servers, guard).await {
+                Ok(Some((stream, address))) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(Dialled { stream, address });
+                }
+                Ok(None) => {}
+                Err(fault) => {
+                    first.get_or_insert(fault);
+                }
+            }
+        }
+        Err(first.unwrap_or(Fault::Cut("a parent without servers")))
+    }
+
+    /// All addresses of all servers are one race, in the order of the servers.
+    async fn dial_group(
+        &self,
+        parent: &Parent,
+        servers: &[Target],
+        guard: &Guard,
+    ) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
+        let (mut addresses, mut first) = (Vec::new(), None);
+        for server in servers {
+            match self.resolver.resolve(server).await {
+                Ok(found) => addresses.extend(found),
+                Err(fault) => {
+                    first.get_or_insert(fault);
+                }
+            }
+        }
+        // Loops only: an operator may well have a parent in a private network.
+        addresses.retain(|&address| match guard.judge(address) {
+            Verdict::Own => {
+                first.get_or_insert(Fault::Loop { address });
+                false
+            }
+            Verdict::Allowed | Verdict::Private => true,
+        });
+        match first {
+            Some(fault) if addresses.is_empty() => Err(fault),
+            None if addresses.is_empty() => Ok(None),
+            _ => Ok(Some(judge::connect(&parent.judge, &addresses).await?)),
+        }
     }
 }
 
@@ -78,7 +192,7 @@ fn allowed(guard: &Guard, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAd
     }
 }
 
-fn check(guard: &Guard, address: SocketAddr) -> Result<(), Fault> {
+pub(super) fn check(guard: &Guard, address: SocketAddr) -> Result<(), Fault> {
     match guard.judge(address) {
         Verdict::Allowed => Ok(()),
         Verdict::Own => Err(Fault::Loop { address }),

@@ -1,9 +1,13 @@
 //! Listening sockets, one for each worker on the same address.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::{fs, io};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// One address, held by as many sockets as there are workers; the kernel spreads the connections.
 #[derive(Debug)]
@@ -25,7 +29,23 @@ pub struct BindError {
     pub error: io::Error,
 }
 
-/// Listens on `address` with `workers` sockets.
+/// One address that is claimed but not listened on: nobody has reached it yet.
+#[derive(Debug)]
+pub struct Claim {
+    address: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+/// Whether somebody else may listen on the address already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Neighbours {
+    /// Nobody may.
+    None,
+    /// This process does, on an address that holds this one or is held by it.
+    Own,
+}
+
+/// Claims `address` with `workers` sockets.
 ///
 /// With `SO_REUSEPORT`, a second process of the same user would share the port in silence and take
 /// half of the connections. So the address is first bound without it: a port in use is an error.
@@ -33,8 +53,40 @@ pub struct BindError {
 /// # Errors
 ///
 /// Those of the system, with the address and what to do about it.
+pub fn claim(
+    address: SocketAddr,
+    workers: usize,
+    neighbours: Neighbours,
+) -> Result<Claim, BindError> {
+    claim_all(address, workers, neighbours).map_err(|error| BindError { address, error })
+}
+
+/// Claims `address` and listens on it.
+///
+/// # Errors
+///
+/// Those of [`claim`].
 pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
-    bind_all(address, workers).map_err(|error| BindError { address, error })
+    claim(address, workers, Neighbours::None)?.listen()
+}
+
+impl Claim {
+    /// Lets connections come.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn listen(self) -> Result<Bound, BindError> {
+        let address = self.address;
+        for socket in &self.sockets {
+            let listened = socket.listen(BACKLOG);
+            listened.map_err(|error| BindError { address, error })?;
+        }
+        Ok(Bound {
+            address,
+            sockets: self.sockets.into_iter().map(TcpListener::from).collect(),
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,24 +95,19 @@ enum Sharing {
     Workers,
 }
 
-fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Bound> {
-    let first = bound_socket(address, Sharing::Alone)?;
+fn claim_all(address: SocketAddr, workers: usize, neighbours: Neighbours) -> io::Result<Claim> {
+    // The system never chooses a port that is shared already.
+    if address.port() != 0 && neighbours == Neighbours::None {
+        bound_socket(address, Sharing::Alone)?;
+    }
+    let first = bound_socket(address, Sharing::Workers)?;
     // The system's choice, if the port was 0.
     let address = first.local_addr()?.as_socket().unwrap_or(address);
-    let sockets = if workers <= 1 {
-        vec![first]
-    } else {
-        drop(first);
-        let sharers = (0..workers).map(|_| bound_socket(address, Sharing::Workers));
-        sharers.collect::<io::Result<_>>()?
-    };
-    for socket in &sockets {
-        socket.listen(BACKLOG)?;
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(bound_socket(address, Sharing::Workers)?);
     }
-    Ok(Bound {
-        address,
-        sockets: sockets.into_iter().map(TcpListener::from).collect(),
-    })
+    Ok(Claim { address, sockets })
 }
 
 fn bound_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
@@ -77,6 +124,53 @@ fn bound_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Listens on a socket in the file system, which only its owner may use. One that a process has left
+/// behind, and nobody listens on any more, is put out of the way.
+///
+/// # Errors
+///
+/// Those of the system, or that another process listens there.
+pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Err(error) = claim_path(path) {
+        let text = format!("cannot listen on unix:{}: {error}", path.display());
+        return Err(io::Error::new(error.kind(), text));
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let bound = socket.bind(&SockAddr::unix(path)?).and_then(|()| {
+        // Nobody can connect before it listens, so there is no moment in which others may.
+        fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))?;
+        socket.listen(BACKLOG)
+    });
+    bound.map_err(|error| {
+        let text = format!("cannot listen on unix:{}: {error}", path.display());
+        io::Error::new(error.kind(), text)
+    })?;
+    Ok(UnixListener::from(OwnedFd::from(socket)))
+}
+
+fn claim_path(path: &Path) -> io::Result<()> {
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process listens there",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // A plain file refuses connections as well, and must not be lost.
+            if fs::symlink_metadata(path)?.file_type().is_socket() {
+                fs::remove_file(path)
+            } else {
+                Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "there is a file of that name, which is no socket",
+                ))
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// What an operator can do about it, as the end of a sentence.
@@ -101,6 +195,7 @@ fn remedy(error: &io::Error, address: &SocketAddr) -> String {
 
 /// The kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+const OWNER_ONLY: u32 = 0o600;
 
 #[cfg(test)]
 mod tests {
@@ -115,6 +210,32 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&first.address.to_string()), "{text}");
         assert!(text.contains("another program listens there"), "{text}");
+    }
+
+    #[test]
+    fn a_wildcard_is_claimed_beside_an_own_listener_and_not_beside_a_stranger_s() {
+        let own = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let wildcard = SocketAddr::from(([0, 0, 0, 0], own.address.port()));
+        assert!(claim(wildcard, 1, Neighbours::None).is_err());
+        let claimed = claim(wildcard, 2, Neighbours::Own).unwrap();
+        assert_eq!(claimed.listen().unwrap().sockets.len(), 2);
+    }
+
+    #[test]
+    fn a_socket_that_was_left_behind_is_replaced_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let first = bind_unix(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+        let taken = bind_unix(&path).unwrap_err();
+        assert!(taken.to_string().contains("another process"), "{taken}");
+        drop(first);
+        bind_unix(&path).unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        bind_unix(&file).unwrap_err();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod dial;
 pub mod guard;
 pub mod listen;
+pub mod parent;
 pub mod relay;
 pub mod resolve;
 pub mod scratch;

@@ -4,6 +4,7 @@
 //! of its own: a bounded number, waited for until a deadline. A lookup that nobody waits for any
 //! longer holds its place until the system gives up on it, or the bound would bound nothing.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,8 +32,9 @@ pub struct SystemNames;
 /// One worker's lookups.
 pub struct Resolver {
     names: Arc<dyn Names>,
-    places: Arc<Semaphore>,
-    timeout: Duration,
+    places: RefCell<Arc<Semaphore>>,
+    lookups: Cell<usize>,
+    timeout: Cell<Duration>,
 }
 
 impl Resolver {
@@ -41,8 +43,17 @@ impl Resolver {
     pub fn new(names: Arc<dyn Names>, lookups: usize, timeout: Duration) -> Self {
         Self {
             names,
-            places: Arc::new(Semaphore::new(lookups)),
-            timeout,
+            places: RefCell::new(Arc::new(Semaphore::new(lookups))),
+            lookups: Cell::new(lookups),
+            timeout: Cell::new(timeout),
+        }
+    }
+
+    /// Changes the bounds for the lookups that follow; those under way keep theirs.
+    pub fn adjust(&self, lookups: usize, timeout: Duration) {
+        self.timeout.set(timeout);
+        if self.lookups.replace(lookups) != lookups {
+            self.places.replace(Arc::new(Semaphore::new(lookups)));
         }
     }
 
@@ -60,21 +71,20 @@ impl Resolver {
             Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, target.port())]),
             Host::Name(name) => name.as_str(),
         };
-        match tokio::time::timeout(self.timeout, self.look_up(name, target.port())).await {
+        let timeout = self.timeout.get();
+        match tokio::time::timeout(timeout, self.look_up(name, target.port())).await {
             Ok(Ok(addresses)) => Ok(addresses),
             Ok(Err(error)) => Err(unresolved(name, error)),
             Err(_) => Err(Fault::NameTimedOut {
                 name: name.into(),
-                after: self.timeout,
+                after: timeout,
             }),
         }
     }
 
     async fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let place = Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
+        let places = Arc::clone(&self.places.borrow());
+        let place = places.acquire_owned().await.map_err(io::Error::other)?;
         let (names, name) = (Arc::clone(&self.names), name.to_owned());
         let lookup = tokio::task::spawn_blocking(move || {
             let found = names.look_up(&name, port);

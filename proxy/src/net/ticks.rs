@@ -3,7 +3,9 @@
 //! A timer for each request or transfer would cost more than the transfer: it is armed and
 //! disarmed thousands of times for each time it fires. So a deadline here is a number in a cell,
 //! compared with a counter that one task advances. Arming costs one store, no clock is read, and a
-//! deadline fires at most two ticks late and never early.
+//! deadline fires at most two sweeps late and never early.
+//!
+//! A watch has a second number for what must end whether anything moves or not.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -27,7 +29,9 @@ pub struct Watch {
 
 struct Shared {
     start: Instant,
-    tick: Duration,
+    /// The time between two sweeps. It only shrinks: spans that were made for a longer one are
+    /// late by that, and none is ever early.
+    period: Cell<Duration>,
     now: Cell<u64>,
     /// `slots[i].place == i` for every `i`.
     slots: RefCell<Vec<Rc<Slot>>>,
@@ -37,6 +41,8 @@ struct Slot {
     place: Cell<usize>,
     /// `NEVER` while nothing is awaited.
     deadline: Cell<u64>,
+    /// `NEVER` while it may take as long as it does.
+    end: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -46,16 +52,21 @@ impl Ticks {
     pub fn new(shortest: Duration) -> Self {
         Self(Rc::new(Shared {
             start: Instant::now(),
-            tick: (shortest / 8).clamp(TICK_LEAST, TICK_MOST),
+            period: Cell::new(period(shortest)),
             now: Cell::new(0),
             slots: RefCell::default(),
         }))
     }
 
-    /// How often [`Ticks::sweep`] has to be called.
+    /// How long to wait between two calls of [`Ticks::sweep`].
     #[must_use]
-    pub fn tick(&self) -> Duration {
-        self.0.tick
+    pub fn period(&self) -> Duration {
+        self.0.period.get()
+    }
+
+    /// Sees to it that deadlines as short as `shortest` are kept from the next sweep on.
+    pub fn hasten(&self, shortest: Duration) {
+        self.0.period.set(period(shortest).min(self.period()));
     }
 
     /// The current tick.
@@ -67,9 +78,9 @@ impl Ticks {
     /// Puts a length of time into ticks.
     #[must_use]
     pub fn span(&self, time: Duration) -> Span {
-        let ticks = time.as_nanos().div_ceil(self.0.tick.as_nanos());
-        // One more, because the current tick is partly over.
-        Span(u64::try_from(ticks).unwrap_or(NEVER).saturating_add(1))
+        // The counter may be behind by the time between two sweeps.
+        let ticks = (time + self.period()).as_nanos().div_ceil(TICK.as_nanos());
+        Span(u64::try_from(ticks).unwrap_or(NEVER))
     }
 
     /// Whether `span` has passed since the tick `then`.
@@ -85,6 +96,7 @@ impl Ticks {
         let slot = Rc::new(Slot {
             place: Cell::new(slots.len()),
             deadline: Cell::new(NEVER),
+            end: Cell::new(NEVER),
             waker: RefCell::default(),
         });
         slots.push(Rc::clone(&slot));
@@ -96,10 +108,10 @@ impl Ticks {
 
     /// Advances the clock to the present and wakes everyone whose deadline has come.
     pub fn sweep(&self) {
-        let passed = self.0.start.elapsed().as_nanos() / self.0.tick.as_nanos();
+        let passed = self.0.start.elapsed().as_nanos() / TICK.as_nanos();
         self.0.now.set(u64::try_from(passed).unwrap_or(NEVER - 1));
         for slot in self.0.slots.borrow().iter() {
-            if slot.deadline.get() <= self.now() {
+            if slot.is_due(self.now()) {
                 slot.wake();
             }
         }
@@ -126,10 +138,22 @@ impl Watch {
         self.slot.deadline.set(NEVER);
     }
 
-    /// Whether the deadline has come.
+    /// Sets the time until which all has to be over, whatever moves: `span` from now, or none.
+    pub fn bound(&self, span: Option<Span>) {
+        let end = span.map_or(NEVER, |span| self.ticks.now().saturating_add(span.0));
+        self.slot.end.set(end);
+    }
+
+    /// Whether that time has come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.slot.end.get() <= self.ticks.now()
+    }
+
+    /// Whether the deadline or the end has come.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.slot.deadline.get() <= self.ticks.now()
+        self.slot.is_due(self.ticks.now())
     }
 
     /// Has the current task woken when the deadline comes.
@@ -173,6 +197,10 @@ impl Drop for Watch {
 }
 
 impl Slot {
+    fn is_due(&self, now: u64) -> bool {
+        self.deadline.get().min(self.end.get()) <= now
+    }
+
     fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -181,8 +209,13 @@ impl Slot {
 }
 
 const NEVER: u64 = u64::MAX;
-const TICK_LEAST: Duration = Duration::from_millis(5);
-const TICK_MOST: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(5);
+const PERIOD_MOST: Duration = Duration::from_millis(500);
+
+/// An eighth of the shortest deadline is what all may be late by.
+fn period(shortest: Duration) -> Duration {
+    (shortest / 8).clamp(TICK, PERIOD_MOST)
+}
 
 #[cfg(test)]
 mod tests {
@@ -191,15 +224,44 @@ mod tests {
     #[test]
     fn a_deadline_is_due_after_its_span_and_not_before() {
         let ticks = Ticks::new(Duration::from_millis(80));
+        assert_eq!(ticks.period(), Duration::from_millis(10));
         let watch = ticks.watch();
         assert!(!watch.is_due());
+        // Three ticks, and two for the sweep that is due.
         watch.arm(ticks.span(Duration::from_millis(15)));
-        ticks.0.now.set(2);
+        ticks.0.now.set(4);
         assert!(!watch.is_due());
-        ticks.0.now.set(3);
-        assert!(watch.is_due());
+        ticks.0.now.set(5);
+        assert!(watch.is_due() && !watch.is_over());
         watch.arm(ticks.span(Duration::from_millis(10)));
         assert!(!watch.is_due());
+    }
+
+    #[test]
+    fn an_end_comes_whatever_is_armed() {
+        let ticks = Ticks::new(Duration::from_millis(40));
+        let watch = ticks.watch();
+        watch.bound(Some(ticks.span(Duration::from_millis(20))));
+        for now in 1..5 {
+            ticks.0.now.set(now);
+            watch.arm(ticks.span(Duration::from_millis(20)));
+            assert!(!watch.is_due(), "{now}");
+        }
+        ticks.0.now.set(5);
+        watch.disarm();
+        assert!(watch.is_due() && watch.is_over());
+        watch.bound(None);
+        assert!(!watch.is_due());
+    }
+
+    #[test]
+    fn sweeps_come_more_often_for_shorter_deadlines_and_never_less() {
+        let ticks = Ticks::new(Duration::from_secs(10));
+        assert_eq!(ticks.period(), PERIOD_MOST);
+        ticks.hasten(Duration::from_millis(400));
+        assert_eq!(ticks.period(), Duration::from_millis(50));
+        ticks.hasten(Duration::from_secs(10));
+        assert_eq!(ticks.period(), Duration::from_millis(50));
     }
 
     #[test]

@@ -1,34 +1,54 @@
-//! From a plan to running workers, and back: start, drain, stop.
+//! From a plan to running workers, to another plan, and back: start, reload, drain, stop.
 //!
 //! Each worker is a thread with an event loop of its own and a listening socket of its own on
 //! every address; nothing is shared between workers on a request's path but the health registry.
+//! What is in force is behind one pointer, and replaced as a whole.
 
+mod acceptor;
+mod clients;
+pub mod force;
+pub mod memory;
+mod rate;
+mod threads;
 mod worker;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use risefall::judge::Judge;
 use tokio::sync::{mpsc, watch};
 
-use crate::admin;
-use crate::net::listen::{self, BindError};
+use crate::admin::Report;
+use crate::admin::operator::Operator;
+use crate::net::listen::{BindError, Bound};
 use crate::net::resolve::{Names, SystemNames};
 use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::counters::Counters;
+use clients::Clients;
+use force::Difference;
+pub use force::{Changes, InForce, Listener};
+use threads::Door;
+use worker::Command;
 
 /// A proxy that runs. Dropping it without [`Running::join`] leaves it running.
 #[derive(Debug)]
 pub struct Running {
-    forward: Vec<SocketAddr>,
+    force: Arc<ArcSwap<InForce>>,
+    counters: Arc<[Arc<Counters>]>,
+    workers: Vec<mpsc::UnboundedSender<Command>>,
     admin: Option<SocketAddr>,
-    admin_error: Option<BindError>,
+    admin_path: Option<PathBuf>,
+    admin_error: Option<String>,
     order: watch::Sender<Order>,
+    /// Tells the admin API before the workers are told.
+    draining: watch::Sender<bool>,
     cut: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -50,12 +70,35 @@ impl Cutter {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A listener could not be had.
-    #[error(transparent)]
-    Bind(#[from] BindError),
+    /// Listeners could not be had.
+    #[error("{}", join(.0))]
+    Bind(Vec<BindError>),
     /// A thread or its event loop could not be had.
     #[error("cannot start a worker: {0}")]
     Worker(#[from] std::io::Error),
+}
+
+/// Why another plan could not be put in force. The one before it goes on, untouched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// Listeners could not be had.
+    #[error("{}", join(.0))]
+    Bind(Vec<BindError>),
+    /// It asks for what a running process cannot change.
+    #[error("{place} cannot change while the process runs; restart it, or take the change back")]
+    Fixed {
+        /// Where it stands.
+        place: &'static str,
+    },
+    /// The process is about to end.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+fn join(errors: &[BindError]) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("\n")
 }
 
 /// How a proxy ended.
@@ -81,10 +124,12 @@ type Alive = mpsc::Sender<Infallible>;
 struct Shared {
     /// Read by each worker through a cache of its own, so that a connection's start writes no line
     /// that another core reads.
-    plan: Arc<ArcSwap<Plan>>,
-    services: Services,
-    /// Every address that this process listens on.
-    own: Vec<SocketAddr>,
+    force: Arc<ArcSwap<InForce>>,
+    names: Arc<dyn Names>,
+    access: Option<AccessLog>,
+    clients: Arc<Clients>,
+    memory: Arc<memory::Guard>,
+    counters: Arc<[Arc<Counters>]>,
     cut: Arc<AtomicUsize>,
 }
 
@@ -97,6 +142,8 @@ pub struct Services {
     pub names: Arc<dyn Names>,
     /// Told of each request; `None` tells nobody.
     pub access: Option<AccessLog>,
+    /// Asked by the admin API to reload; `None` where nobody can.
+    pub operator: Option<Arc<Operator>>,
 }
 
 impl Services {
@@ -107,6 +154,7 @@ impl Services {
             judge,
             names: Arc::new(SystemNames),
             access: None,
+            operator: None,
         }
     }
 }
@@ -121,69 +169,181 @@ impl Services {
 /// A listener or a thread cannot be had.
 pub fn start(plan: Plan, services: Services) -> Result<Running, StartError> {
     let workers = plan.threads;
-    let bound = plan
-        .listen
-        .iter()
-        .map(|&address| listen::bind(address, workers))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (admin_socket, admin_error) = match plan.admin.map(|address| listen::bind(address, 1)) {
-        Some(Ok(bound)) => (Some(bound), None),
+    let Difference {
+        listeners, bound, ..
+    } = Difference::of(&plan, &[], None).map_err(StartError::Bind)?;
+    let (admin_door, admin_error) = match plan.admin().map(|admin| Door::open(&admin.at)) {
+        Some(Ok(door)) => (Some(door), None),
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
-    let forward: Vec<_> = bound.iter().map(|bound| bound.address).collect();
-    let admin = admin_socket.as_ref().map(|bound| bound.address);
+    let admin = admin_door.as_ref().and_then(Door::address);
+    let admin_path = admin_door.as_ref().and_then(Door::path);
     let (order, orders) = watch::channel(Order::Serve);
+    let (draining, is_draining) = watch::channel(false);
     let cut = Arc::new(AtomicUsize::new(0));
+    let own = listeners.iter().map(|one| one.address).chain(admin);
+    let force = InForce {
+        own: own.collect(),
+        listeners,
+        judge: services.judge,
+        plan: Arc::new(plan),
+        generation: 1,
+    };
+    let force = Arc::new(ArcSwap::from_pointee(force));
+    let memory = Arc::new(memory::Guard::new(workers));
+    let counters: Arc<[_]> = (0..workers).map(|_| Arc::default()).collect();
     let shared = Arc::new(Shared {
-        plan: Arc::new(ArcSwap::from_pointee(plan)),
-        services,
-        own: forward.iter().copied().chain(admin).collect(),
+        force: Arc::clone(&force),
+        names: services.names,
+        access: services.access,
+        clients: Arc::default(),
+        memory: Arc::clone(&memory),
+        counters: Arc::clone(&counters),
         cut: Arc::clone(&cut),
     });
     let (alive, all_ended) = mpsc::channel(1);
-    let mut threads = Vec::new();
-    for (index, sockets) in one_of_each(bound, workers).into_iter().enumerate() {
-        threads.push(worker::spawn(
-            index,
-            sockets,
-            Arc::clone(&shared),
-            orders.clone(),
-            alive.clone(),
-        )?);
+    let (mut threads, mut senders) = (Vec::new(), Vec::new());
+    for index in 0..workers {
+        let (sender, commands) = mpsc::unbounded_channel();
+        senders.push(sender);
+        let shared = Arc::clone(&shared);
+        let (orders, alive) = (orders.clone(), alive.clone());
+        threads.push(threads::spawn(index, shared, orders, commands, alive)?);
     }
     drop(alive);
-    if let Some(bound) = admin_socket {
-        let judge = Arc::clone(&shared.services.judge);
-        let report = admin::Report::new(judge, forward.clone());
-        threads.push(worker::spawn_admin(bound.sockets, report, all_ended)?);
+    if let Some(door) = admin_door {
+        let report = Report {
+            force: Arc::clone(&force),
+            counters: Arc::clone(&counters),
+            memory,
+            draining: is_draining,
+            operator: services.operator,
+            started: Instant::now(),
+        };
+        threads.push(threads::spawn_admin(door, report, all_ended)?);
     }
-    Ok(Running {
-        forward,
+    let running = Running {
+        force,
+        counters,
+        workers: senders,
         admin,
+        admin_path,
         admin_error,
         order,
+        draining,
         cut,
         threads,
-    })
-}
-
-/// Sockets by address become sockets by worker.
-fn one_of_each(bound: Vec<listen::Bound>, workers: usize) -> Vec<Vec<std::net::TcpListener>> {
-    let mut each: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
-    for bound in bound {
-        for (sockets, socket) in each.iter_mut().zip(bound.sockets) {
-            sockets.push(socket);
-        }
-    }
-    each
+    };
+    running.give_out(bound);
+    Ok(running)
 }
 
 impl Running {
-    /// Where the forward proxy listens, with the ports that the system chose.
+    /// Puts `plan` in force, with `judge` to be asked from now on: listens where it says, stops
+    /// listening where it does not. Connections that are open keep the plan they began with, those
+    /// of a listener that is gone have `drain` to end. Counters, health and pools go on.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be put in force as a whole. Then nothing has changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The new plan is in force; it is not known whether removed listeners are closed yet.
+    pub async fn reload(
+        &mut self,
+        plan: Plan,
+        judge: Arc<dyn Judge>,
+    ) -> Result<Changes, ReloadError> {
+        let now = self.force.load_full();
+        if *self.order.borrow() != Order::Serve {
+            return Err(ReloadError::Stopping);
+        }
+        if plan.threads != now.plan.threads {
+            return Err(ReloadError::Fixed {
+                place: "process.threads",
+            });
+        }
+        if plan.admin().map(|admin| &admin.at) != now.plan.admin().map(|admin| &admin.at) {
+            return Err(ReloadError::Fixed {
+                place: "admin.listen",
+            });
+        }
+        let Difference {
+            listeners,
+            bound,
+            removed,
+        } = Difference::of(&plan, &now.listeners, self.admin).map_err(ReloadError::Bind)?;
+        let addresses = |all: &[Listener]| all.iter().map(|one| one.address).collect::<Vec<_>>();
+        let changes = Changes {
+            added: bound.iter().map(|(_, bound)| bound.address).collect(),
+            kept: listeners.len() - bound.len(),
+            removed: addresses(&removed),
+            generation: now.generation + 1,
+        };
+        let drain = plan.timeouts.drain;
+        self.force.store(Arc::new(InForce {
+            own: addresses(&listeners)
+                .into_iter()
+                .chain(self.admin)
+                .collect(),
+            listeners,
+            judge,
+            plan: Arc::new(plan),
+            generation: changes.generation,
+        }));
+        self.give_out(bound);
+        let ids: Vec<_> = removed.iter().map(|one| one.id).collect();
+        self.close(&ids, drain).await;
+        Ok(changes)
+    }
+
+    /// Gives every worker its socket of each listener.
+    fn give_out(&self, bound: Vec<(u64, Bound)>) {
+        for (id, bound) in bound {
+            for (worker, socket) in self.workers.iter().zip(bound.sockets) {
+                // A worker that has panicked takes nothing, and has said so.
+                let _ = worker.send(Command::Listen { id, socket });
+            }
+        }
+    }
+
+    /// Has every worker stop listening, and waits until the sockets are closed: the next plan may
+    /// ask for the address again.
+    async fn close(&self, ids: &[u64], drain: Duration) {
+        if ids.is_empty() {
+            return;
+        }
+        let (closed, mut all_closed) = mpsc::channel::<Infallible>(1);
+        for worker in &self.workers {
+            let _ = worker.send(Command::Close {
+                ids: ids.to_vec(),
+                drain,
+                closed: closed.clone(),
+            });
+        }
+        drop(closed);
+        let _ = all_closed.recv().await;
+    }
+
+    /// What is in force now.
     #[must_use]
-    pub fn forward_addresses(&self) -> &[SocketAddr] {
-        &self.forward
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.force.load_full()
+    }
+
+    /// Each worker's counts.
+    #[must_use]
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// Where the forward proxies listen, with the ports that the system chose.
+    #[must_use]
+    pub fn forward_addresses(&self) -> Vec<SocketAddr> {
+        let force = self.force.load();
+        force.listeners.iter().map(|one| one.address).collect()
     }
 
     /// Where the admin API listens, if it does.
@@ -192,14 +352,21 @@ impl Running {
         self.admin
     }
 
+    /// The path of the socket on which the admin API listens, if it does.
+    #[must_use]
+    pub fn admin_path(&self) -> Option<&Path> {
+        self.admin_path.as_deref()
+    }
+
     /// Why there is no admin API although the plan has one.
     #[must_use]
-    pub fn admin_error(&self) -> Option<&BindError> {
-        self.admin_error.as_ref()
+    pub fn admin_error(&self) -> Option<&str> {
+        self.admin_error.as_deref()
     }
 
     /// Stops accepting. Idle connections end at once, work in flight has `time` to end by itself.
     pub fn drain(&self, time: Duration) {
+        self.draining.send_replace(true);
         self.order.send_if_modified(|order| {
             let is_new = *order == Order::Serve;
             if is_new {
@@ -224,6 +391,8 @@ impl Running {
 
     /// Waits, blocking, until all workers have ended.
     pub fn join(self) -> Stopped {
+        // The admin API may wait for these.
+        drop(self.workers);
         for thread in self.threads {
             // A worker that panicked has said so; the others are still waited for.
             let _ = thread.join();

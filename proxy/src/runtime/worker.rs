@@ -1,227 +1,341 @@
-//! One worker: accepts, limits, serves, drains.
+//! One worker: serves what its listeners accept, keeps to the limits, drains.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::LocalSet;
-use tokio::time::MissedTickBehavior;
+use tokio::task::JoinHandle;
 
-use super::{Alive, Order, Shared};
-use crate::admin::{self, Report};
+use super::clients::Counted;
+use super::force::{InForce, Listener};
+use super::memory::{Group, LOOK_PAUSE, Pressure};
+use super::rate::Rate;
+use super::{Order, Shared, acceptor};
+use crate::bounds::{Limits, Timeouts};
 use crate::error::Fault;
-use crate::forward::context::{Context, Rules};
-use crate::forward::{self, http};
+use crate::forward;
+use crate::forward::context::{Context, Counts, Gate, Rules};
 use crate::net::dial::Dialler;
 use crate::net::resolve::Resolver;
 use crate::net::ticks::Ticks;
-use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::log::Complaints;
 use crate::upstream::pool::{Pool, PoolLimits};
 
-/// Starts a worker's thread.
-pub(super) fn spawn(
+/// What a worker is told while it runs.
+pub(super) enum Command {
+    /// Accept from `socket`, which belongs to the listener `id` of what is in force.
+    Listen { id: u64, socket: StdListener },
+    /// Stop accepting from these. `closed` is dropped when their sockets are; their connections
+    /// have `drain` to end.
+    Close {
+        ids: Vec<u64>,
+        drain: Duration,
+        closed: mpsc::Sender<Infallible>,
+    },
+}
+
+/// Works until the order to drain or to stop, and through that.
+pub(super) async fn work(
     index: usize,
-    sockets: Vec<StdListener>,
     shared: Arc<Shared>,
-    orders: watch::Receiver<Order>,
-    alive: Alive,
-) -> io::Result<JoinHandle<()>> {
-    let lookups = shared.plan.load().limits.lookups;
-    spawn_loop(format!("risefall-{index}"), lookups, move || {
-        Box::pin(async move {
-            work(sockets, shared, orders).await;
-            drop(alive);
-        })
-    })
-}
-
-/// Starts the admin API's thread. It ends with the last worker, so that it still answers while
-/// they drain.
-pub(super) fn spawn_admin(
-    sockets: Vec<StdListener>,
-    report: Report,
-    mut all_ended: mpsc::Receiver<Infallible>,
-) -> io::Result<JoinHandle<()>> {
-    spawn_loop("risefall-admin".to_owned(), 1, move || {
-        Box::pin(async move {
-            let served = async {
-                for socket in sockets {
-                    let listener = TcpListener::from_std(socket)?;
-                    admin::serve(listener, Rc::new(report.clone())).await;
-                }
-                Ok::<_, io::Error>(())
-            };
-            tokio::select! {
-                Err(error) = served => tracing::error!(%error, "the admin API could not start"),
-                _ = all_ended.recv() => {}
-            }
-        })
-    })
-}
-
-type Work = std::pin::Pin<Box<dyn Future<Output = ()>>>;
-
-fn spawn_loop(
-    name: String,
-    blocking_threads: usize,
-    work: impl FnOnce() -> Work + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(blocking_threads)
-        .build()?;
-    std::thread::Builder::new().name(name).spawn(move || {
-        LocalSet::new().block_on(&runtime, work());
-        // Lookups that are still under way end by themselves.
-        runtime.shutdown_background();
-    })
-}
-
-async fn work(sockets: Vec<StdListener>, shared: Arc<Shared>, mut orders: watch::Receiver<Order>) {
-    let worker = Rc::new(Worker::new(&shared));
-    let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker.context)));
-    let mut acceptors = Vec::new();
-    for socket in sockets {
-        match TcpListener::from_std(socket) {
-            Ok(listener) => {
-                acceptors.push(tokio::task::spawn_local(accept(
-                    listener,
-                    Rc::clone(&worker),
-                )));
-            }
-            Err(error) => tracing::error!(%error, "a listener could not be used"),
-        }
+    mut orders: watch::Receiver<Order>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    let worker = Rc::new(Worker::new(index, &shared));
+    let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    if index == 0 {
+        tokio::task::spawn_local(look_at_memory(Arc::clone(&shared)));
     }
-    let order = match orders.wait_for(|order| *order != Order::Serve).await {
-        Ok(order) => *order,
-        // Nobody is left to give orders: a proxy that was dropped runs on.
-        Err(_) => std::future::pending().await,
+    let order = loop {
+        tokio::select! {
+            biased;
+            order = orders.wait_for(|order| *order != Order::Serve) => break match order {
+                Ok(order) => *order,
+                // Nobody is left to give orders: a proxy that was dropped runs on.
+                Err(_) => std::future::pending().await,
+            },
+            Some(command) = commands.recv() => worker.obey(command),
+        }
     };
     if let Order::Drain(time) = order {
-        worker.drain(acceptors, time, &mut orders).await;
+        // A listener that was bound a moment ago has connections in its queue already.
+        while let Ok(command) = commands.try_recv() {
+            worker.obey(command);
+        }
+        worker.drain(time, &mut orders).await;
     }
     shared
         .cut
-        .fetch_add(worker.context.live.get(), Ordering::Relaxed);
+        .fetch_add(worker.context.live(), Ordering::Relaxed);
     sweeper.abort();
 }
 
 /// Advances the worker's coarse clock, for as long as the worker lives.
-async fn sweep(context: Rc<Context>) {
-    let mut interval = tokio::time::interval(context.ticks.tick());
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn sweep(worker: Rc<Worker>) {
+    let context = &worker.context;
     loop {
-        interval.tick().await;
+        tokio::time::sleep(context.ticks.period()).await;
         context.ticks.sweep();
         context.pool.reap();
+        context.counters.idle.set(context.pool.len() as u64);
+        context.counters.beats.bump();
+        worker.feel_pressure();
     }
 }
 
-struct Worker {
-    context: Rc<Context>,
+/// One worker looks for all; a small file or three, four times a second.
+async fn look_at_memory(shared: Arc<Shared>) {
+    let group = Group::own();
+    loop {
+        let bound = shared.force.load().plan.limits.memory;
+        shared.memory.look(bound, group.as_ref());
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// One listener, as one worker has it.
+pub(super) struct Door {
+    pub(super) gate: Rc<Gate>,
+    id: u64,
+    rate: Arc<Rate>,
+    /// Those of the last plan that had it, and the number of the last plan.
+    rules: RefCell<(u64, Rc<Rules>)>,
+}
+
+/// A door, and the task that accepts for it.
+type Open = (Rc<Door>, JoinHandle<()>);
+
+pub(super) struct Worker {
+    pub(super) context: Rc<Context>,
+    index: usize,
     shared: Arc<Shared>,
-    plan: RefCell<Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>>,
-    rules: RefCell<Rc<Rules>>,
+    force: RefCell<Cache<Arc<ArcSwap<InForce>>, Arc<InForce>>>,
+    /// What the bounds of the whole worker were taken from.
+    generation: Cell<u64>,
+    doors: RefCell<HashMap<u64, Open>>,
     /// How many of the open connections are only told why they are not served. They take no place
     /// of the limit: strangers must not be able to fill it.
     barred: Rc<Cell<usize>>,
     complaints: Cell<Complaints>,
+    pressure: Cell<Pressure>,
 }
 
 impl Worker {
-    fn new(shared: &Arc<Shared>) -> Self {
-        let mut cache = Cache::new(Arc::clone(&shared.plan));
-        let plan = Arc::clone(cache.load());
-        let ticks = Ticks::new(plan.timeouts.shortest());
-        let limits = PoolLimits {
-            per_origin: plan.limits.idle_per_origin,
-            total: plan.limits.idle_origins,
-            idle: ticks.span(plan.timeouts.pool_idle),
-        };
-        let names = Arc::clone(&shared.services.names);
-        let resolver = Resolver::new(names, plan.limits.lookups, plan.timeouts.resolve);
+    fn new(index: usize, shared: &Arc<Shared>) -> Self {
+        let mut cache = Cache::new(Arc::clone(&shared.force));
+        let force = Arc::clone(cache.load());
+        let (limits, timeouts) = (&force.plan.limits, &force.plan.timeouts);
+        let ticks = Ticks::new(timeouts.shortest());
+        let names = Arc::clone(&shared.names);
+        let resolver = Resolver::new(names, limits.lookups, timeouts.resolve);
+        let counters = shared.counters.get(index).cloned().unwrap_or_default();
         let context = Context {
-            dialler: Dialler::new(Arc::clone(&shared.services.judge), resolver),
-            pool: Pool::new(limits, ticks.clone()),
-            access: shared.services.access.as_ref().map(AccessLog::writer),
-            http: http::builder(&plan.limits),
+            dialler: Dialler::new(resolver, Arc::clone(&counters)),
+            pool: Pool::new(pooled(limits, timeouts, &ticks), ticks.clone()),
+            access: shared.access.as_ref().map(AccessLog::writer),
+            counters,
             draining: Cell::new(false),
-            live: Cell::new(0),
+            tight: Cell::new(false),
+            connections: RefCell::default(),
             last_loud: Cell::new(None),
             changed: Notify::new(),
             ticks,
         };
-        let rules = Rules::new(plan, shared.own.clone(), &context.ticks);
         Self {
             context: Rc::new(context),
+            index,
             shared: Arc::clone(shared),
-            plan: RefCell::new(cache),
-            rules: RefCell::new(Rc::new(rules)),
+            generation: Cell::new(force.generation),
+            force: RefCell::new(cache),
+            doors: RefCell::default(),
             barred: Rc::default(),
             complaints: Cell::default(),
+            pressure: Cell::new(Pressure::None),
         }
     }
 
-    /// The rules of the plan in force. A load and a compare while it stays the same.
-    fn rules(&self) -> Rc<Rules> {
-        let mut cache = self.plan.borrow_mut();
-        let plan = cache.load();
-        let mut rules = self.rules.borrow_mut();
-        if !Arc::ptr_eq(plan, &rules.plan) {
-            let own = self.shared.own.clone();
-            *rules = Rc::new(Rules::new(Arc::clone(plan), own, &self.context.ticks));
+    fn obey(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Listen { id, socket } => match TcpListener::from_std(socket) {
+                Ok(socket) => self.open(id, socket),
+                Err(error) => tracing::error!(%error, "a listener could not be used"),
+            },
+            Command::Close { ids, drain, closed } => {
+                for id in ids {
+                    self.close(id, drain, closed.clone());
+                }
+            }
         }
-        Rc::clone(&rules)
     }
 
-    fn serve(&self, stream: TcpStream, client: SocketAddr) {
-        let rules = self.rules();
-        let is_stranger = !rules.plan.access.admits(client.ip());
+    fn open(self: &Rc<Self>, id: u64, socket: TcpListener) {
+        let force = Arc::clone(self.force.borrow_mut().load());
+        let Some(listener) = force.listeners.iter().find(|one| one.id == id) else {
+            // The next plan does without it already; nobody was promised anything.
+            return;
+        };
+        let Some(rules) = self.make_rules(&force, listener) else {
+            return;
+        };
+        let counts = Counts {
+            all: Arc::clone(&listener.counts),
+            worker: self.index,
+        };
+        let door = Rc::new(Door {
+            gate: Rc::new(Gate::new(counts)),
+            id,
+            rate: Arc::clone(&listener.rate),
+            rules: RefCell::new((force.generation, Rc::new(rules))),
+        });
+        let accepting = acceptor::accept(socket, Rc::clone(&door), Rc::clone(self));
+        let acceptor = tokio::task::spawn_local(accepting);
+        self.doors.borrow_mut().insert(id, (door, acceptor));
+    }
+
+    fn close(self: &Rc<Self>, id: u64, drain: Duration, closed: mpsc::Sender<Infallible>) {
+        let Some((door, acceptor)) = self.doors.borrow_mut().remove(&id) else {
+            return;
+        };
+        door.gate.draining.set(true);
+        self.context.changed.notify_waiters();
+        let context = Rc::clone(&self.context);
+        tokio::task::spawn_local(async move {
+            // One that panicked has nothing left to accept.
+            let _ = acceptor.await;
+            drop(closed);
+            context.ticks.wake_all();
+            let ended = async {
+                while door.gate.live.get() > 0 {
+                    context.changed.notified().await;
+                }
+            };
+            if tokio::time::timeout(drain, ended).await.is_err() {
+                let cut = context.cut(&door.gate);
+                tracing::info!(cut, "a removed listener's connections were cut");
+            }
+        });
+    }
+
+    /// The rules of the plan in force for this listener; the last that it had, if the plan does
+    /// without it. A load and a compare while the plan stays the same.
+    fn rules(&self, door: &Door) -> Rc<Rules> {
+        let mut cache = self.force.borrow_mut();
+        let force = cache.load();
+        let mut rules = door.rules.borrow_mut();
+        if rules.0 != force.generation {
+            let listener = force.listeners.iter().find(|one| one.id == door.id);
+            if let Some(made) = listener.and_then(|one| self.make_rules(force, one)) {
+                rules.1 = Rc::new(made);
+            }
+            rules.0 = force.generation;
+        }
+        Rc::clone(&rules.1)
+    }
+
+    fn make_rules(&self, force: &InForce, listener: &Listener) -> Option<Rules> {
+        self.adjust(force);
+        let mut forwards = force.plan.forwards.iter();
+        let forward = forwards.find(|one| one.name == listener.forward)?;
+        let (plan, own) = (Arc::clone(&force.plan), force.own.clone());
+        let ticks = &self.context.ticks;
+        let forward = Arc::clone(forward);
+        Some(Rules::new(plan, forward, &force.judge, own, ticks))
+    }
+
+    /// What is the worker's and not a connection's follows the plan at once.
+    fn adjust(&self, force: &InForce) {
+        if self.generation.replace(force.generation) == force.generation {
+            return;
+        }
+        let (limits, timeouts) = (&force.plan.limits, &force.plan.timeouts);
+        let context = &self.context;
+        context.ticks.hasten(timeouts.shortest());
+        context
+            .pool
+            .adjust(pooled(limits, timeouts, &context.ticks));
+        let resolver = context.dialler.resolver();
+        resolver.adjust(limits.lookups, timeouts.resolve);
+    }
+
+    /// Whether the listener's rate allows another connection now; if not, how long to wait.
+    pub(super) fn may_accept(&self, door: &Door) -> Result<(), Duration> {
+        door.rate.take(self.rules(door).plan.limits.accept_rate)
+    }
+
+    pub(super) fn serve(&self, stream: TcpStream, client: SocketAddr, door: &Door) {
+        let rules = self.rules(door);
+        let is_stranger = !rules.forward.access.admits(client.ip());
         if is_stranger && self.barred.get() >= TURNED_AWAY_MOST {
             tracing::debug!(%client, "dropped: too many are being turned away already");
             return;
         }
-        let barred = if is_stranger {
-            Some(Fault::Stranger {
+        let admitted = if is_stranger {
+            Err(Fault::Stranger {
                 client: client.ip(),
             })
-        } else if self.is_full(&rules) {
-            Some(Fault::Limit {
-                what: "connections",
-                limit: rules.plan.limits.connections,
-            })
         } else {
-            None
+            self.admit(&rules, client)
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%client, %error, "connection is gone already");
             return;
         }
-        let place = self.context.enter();
-        if barred.is_none() {
-            tokio::task::spawn_local(forward::serve(stream, client, place, rules, barred));
-            return;
-        }
-        let counted = Barred::count(&self.barred);
-        let time = rules.plan.timeouts.handshake.min(BARRED_TIME);
-        tokio::task::spawn_local(async move {
-            let told = forward::serve(stream, client, place, rules, barred);
-            if tokio::time::timeout(time, told).await.is_err() {
-                tracing::debug!(%client, "cut: it took too long to turn it away");
+        let place = self.context.enter(&door.gate);
+        let seat = place.seat();
+        let task = match admitted {
+            Ok(counted) => {
+                door.gate.counts.of_worker(|counts| counts.accepted.bump());
+                tokio::task::spawn_local(async move {
+                    forward::serve(stream, client, place, rules, None).await;
+                    drop(counted);
+                })
             }
-            drop(counted);
-        });
+            Err(fault) => {
+                door.gate.counts.of_worker(|counts| counts.refused.bump());
+                let counted = Barred::count(&self.barred);
+                let time = rules.plan.timeouts.handshake.min(BARRED_TIME);
+                tokio::task::spawn_local(async move {
+                    let told = forward::serve(stream, client, place, rules, Some(fault));
+                    if tokio::time::timeout(time, told).await.is_err() {
+                        tracing::debug!(%client, "cut: it took too long to turn it away");
+                    }
+                    drop(counted);
+                })
+            }
+        };
+        self.context.seat(seat, task.abort_handle());
+    }
+
+    /// Whether a client that may use the listener can be served now.
+    fn admit(&self, rules: &Rules, client: SocketAddr) -> Result<Option<Counted>, Fault> {
+        let limits = &rules.plan.limits;
+        if self.pressure.get() >= Pressure::Refuse {
+            return Err(Fault::Memory);
+        }
+        if self.is_full(rules) {
+            return Err(Fault::Limit {
+                what: "connections",
+                limit: limits.connections,
+            });
+        }
+        if limits.per_client == 0 {
+            return Ok(None);
+        }
+        let counted = self.shared.clients.enter(client.ip(), limits.per_client);
+        counted.map(Some).ok_or(Fault::Limit {
+            what: "connections of one client",
+            limit: limits.per_client,
+        })
     }
 
     /// This worker's part of the limit on connections.
@@ -231,16 +345,17 @@ impl Worker {
 
     /// Whether the connections that are served have reached the worker's part of the limit.
     fn is_full(&self, rules: &Rules) -> bool {
-        self.context.live.get().saturating_sub(self.barred.get()) >= self.share(rules)
+        self.context.live().saturating_sub(self.barred.get()) >= self.share(rules)
     }
 
     /// Whether another connection can be served, or at least told that it is not.
-    fn has_room(&self) -> bool {
-        self.barred.get() < TURNED_AWAY_MOST || !self.is_full(&self.rules())
+    pub(super) fn has_room(&self, door: &Door) -> bool {
+        self.barred.get() < TURNED_AWAY_MOST
+            || !(self.is_full(&self.rules(door)) || self.pressure.get() >= Pressure::Refuse)
     }
 
     /// Logs an accept error, but not every one of them. True if it is one to wait after.
-    fn complain(&self, error: &io::Error) -> bool {
+    pub(super) fn complain(&self, error: &io::Error) -> bool {
         let is_peers = matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted
@@ -258,23 +373,39 @@ impl Worker {
         true
     }
 
-    async fn drain(
-        &self,
-        acceptors: Vec<tokio::task::JoinHandle<()>>,
-        time: Duration,
-        orders: &mut watch::Receiver<Order>,
-    ) {
+    /// Does what the memory there is asks for: more the less there is.
+    fn feel_pressure(&self) {
+        let pressure = self.shared.memory.pressure();
+        let context = &self.context;
+        let was_tight = context.tight.replace(pressure >= Pressure::EndIdle);
+        if self.pressure.replace(pressure) != pressure {
+            context.changed.notify_waiters();
+        }
+        if context.tight.get() {
+            context.pool.clear();
+            if !was_tight {
+                context.ticks.wake_all();
+            }
+        }
+        if pressure >= Pressure::Shed && self.shared.memory.may_shed(self.index) {
+            let cut = context.shed(context.live() / SHED_PART + 1);
+            tracing::warn!(cut, "connections were cut: memory is short");
+        }
+    }
+
+    async fn drain(&self, time: Duration, orders: &mut watch::Receiver<Order>) {
         let context = &self.context;
         context.draining.set(true);
         context.changed.notify_waiters();
         context.pool.clear();
+        let doors = std::mem::take(&mut *self.doors.borrow_mut());
         let drained = async {
-            for acceptor in acceptors {
+            for (_, acceptor) in doors.into_values() {
                 // One that panicked has nothing left to accept.
                 let _ = acceptor.await;
             }
             context.ticks.wake_all();
-            while context.live.get() > 0 {
+            while context.live() > 0 {
                 context.changed.notified().await;
             }
         };
@@ -283,6 +414,14 @@ impl Worker {
             () = tokio::time::sleep(time) => {}
             _ = orders.wait_for(|order| *order == Order::Cut) => {}
         }
+    }
+}
+
+fn pooled(limits: &Limits, timeouts: &Timeouts, ticks: &Ticks) -> PoolLimits {
+    PoolLimits {
+        per_origin: limits.idle_per_origin,
+        total: limits.idle_origins,
+        idle: ticks.span(timeouts.pool_idle),
     }
 }
 
@@ -302,53 +441,10 @@ impl Drop for Barred {
     }
 }
 
-/// Accepts until the worker drains; then takes what the kernel has accepted already, because
-/// closing a socket resets what waits in its queue.
-async fn accept(listener: TcpListener, worker: Rc<Worker>) {
-    let context = &worker.context;
-    while !context.draining.get() {
-        if !worker.has_room() {
-            context.changed.notified().await;
-            continue;
-        }
-        tokio::select! {
-            biased;
-            accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => worker.serve(stream, client),
-                Err(error) => {
-                    if worker.complain(&error) {
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            },
-            () = context.changed.notified() => {}
-        }
-    }
-    if let Err(error) = take_waiting(listener, &worker) {
-        tracing::warn!(%error, "connections that waited to be accepted may be lost");
-    }
-}
-
-/// Asks the kernel itself: the event loop may not have heard of the latest connections yet.
-fn take_waiting(listener: TcpListener, worker: &Worker) -> io::Result<()> {
-    let listener = listener.into_std()?;
-    for _ in 0..WAITING_MOST {
-        let (stream, client) = match listener.accept() {
-            Ok(accepted) => accepted,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        };
-        stream.set_nonblocking(true)?;
-        worker.serve(TcpStream::from_std(stream)?, client);
-    }
-    Ok(())
-}
-
 /// Connections that are told why they are not served. Of more than these, strangers are dropped,
 /// and those above the limit wait in the kernel's queue.
 const TURNED_AWAY_MOST: usize = 64;
 /// How long that may take: whoever is turned away has no claim to a slow handshake.
 const BARRED_TIME: Duration = Duration::from_secs(2);
-/// Bounds the last round of accepting; above the limit on connections they are told so.
-const WAITING_MOST: usize = 4096;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// One in so many connections is cut at a time while memory is short.
+const SHED_PART: usize = 8;

@@ -7,16 +7,17 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+use super::sink::{self, Slot, Switching};
 
 /// Where access lines go.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +47,8 @@ pub enum Format {
 pub struct AccessLog {
     queue: NonBlocking,
     format: Format,
+    /// Where the next file is left; unused if the log is no file.
+    slot: Slot,
 }
 
 /// Writes what is still queued when it is dropped.
@@ -101,8 +104,10 @@ impl AccessLog {
             Sink::Stdout => Ok(Some(Self::start(io::stdout(), format))),
             Sink::Stderr => Ok(Some(Self::start(io::stderr(), format))),
             Sink::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path)?;
-                Ok(Some(Self::start(file, format)))
+                let slot = Slot::default();
+                let file = Switching::new(sink::open(path)?, slot.clone());
+                let (log, flush) = Self::start(file, format);
+                Ok(Some((Self { slot, ..log }, flush)))
             }
         }
     }
@@ -115,7 +120,24 @@ impl AccessLog {
             .thread_name("risefall-access")
             // Flushed when the queue is empty, so lines of one burst share a write.
             .finish(BufWriter::with_capacity(SINK_BUFFER, sink));
-        (Self { queue, format }, Flush { _guard: guard })
+        let slot = Slot::default();
+        let log = Self {
+            queue,
+            format,
+            slot,
+        };
+        (log, Flush { _guard: guard })
+    }
+
+    /// Writes to the end of the file `path` from now on: after a rotation, or because the log has
+    /// another place. Lines that are queued may still go to the one before.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened. The one before goes on.
+    pub fn reopen(&self, path: &Path) -> io::Result<()> {
+        self.slot.leave(sink::open(path)?);
+        Ok(())
     }
 
     /// A writer for one thread.

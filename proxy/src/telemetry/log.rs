@@ -1,10 +1,13 @@
 //! The log: what an operator should know, on the standard error.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use risefall::{State, Transition, Transitions};
+use risefall::{State, Transition};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 
 use super::access::Format;
 
@@ -27,39 +30,42 @@ impl Complaints {
     }
 }
 
+/// Sets the level of the process's log.
+#[derive(Clone)]
+pub struct Levels(Arc<dyn Fn(LevelFilter) + Send + Sync>);
+
+impl Levels {
+    /// From now on `level` is the least that is logged.
+    pub fn set(&self, level: LevelFilter) {
+        (self.0)(level);
+    }
+}
+
 /// Sends the process's log to the standard error. Called once; someone who has set a log of their
-/// own before keeps it.
-pub fn start(level: LevelFilter, format: Format) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
+/// own before keeps it, and sets its level.
+#[must_use]
+pub fn start(level: LevelFilter, format: Format) -> Levels {
+    let (filter, handle) = reload::Layer::new(level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         // It would tell of a failed write by `eprintln!`, which panics when nobody reads any more.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter);
     let set = match format {
-        Format::Text => tracing::subscriber::set_global_default(log.finish()),
-        Format::Json => tracing::subscriber::set_global_default(log.json().finish()),
+        Format::Text => tracing::subscriber::set_global_default(log.with(lines)),
+        Format::Json => tracing::subscriber::set_global_default(log.with(lines.json())),
     };
     if set.is_err() {
         tracing::debug!("a log was set before");
     }
+    // Without a log there is nobody to tell that its level cannot be set.
+    Levels(Arc::new(move |level| drop(handle.reload(level))))
 }
 
-/// Logs every change of an address's health, for as long as it is polled.
-pub async fn transitions(mut transitions: Transitions) {
-    let mut lost = 0;
-    loop {
-        let change = transitions.recv().await;
-        tell(&change);
-        if transitions.lost() != lost {
-            lost = transitions.lost();
-            tracing::warn!(lost, "health changes came faster than they could be logged");
-        }
-    }
-}
-
-fn tell(change: &Transition) {
+/// Logs a change of an address's health.
+pub fn transition(change: &Transition) {
     let address = change.address;
     let cause = change.cause.map(|cause| cause.to_string());
     match change.to {

@@ -50,7 +50,7 @@ struct Shared<B> {
     idle: RefCell<HashMap<Rc<str>, Vec<Idle<B>>>>,
     /// The sum of the lists' lengths.
     count: Cell<usize>,
-    limits: PoolLimits,
+    limits: Cell<PoolLimits>,
     ticks: Ticks,
     builder: Builder,
 }
@@ -86,7 +86,7 @@ where
         let shared = Shared {
             idle: RefCell::default(),
             count: Cell::new(0),
-            limits,
+            limits: Cell::new(limits),
             ticks,
             builder: Builder::new(),
         };
@@ -156,13 +156,18 @@ where
         })
     }
 
+    /// Changes how much is kept; what is too much goes as it grows old.
+    pub fn adjust(&self, limits: PoolLimits) {
+        self.shared.limits.set(limits);
+    }
+
     /// Closes what has been idle for too long.
     pub fn reap(&self) {
         let shared = &self.shared;
         let mut left = 0;
         shared.idle.borrow_mut().retain(|_, list| {
             list.retain(|one| {
-                one.sender.is_ready() && !shared.ticks.is_past(one.since, shared.limits.idle)
+                one.sender.is_ready() && !shared.ticks.is_past(one.since, shared.limits.get().idle)
             });
             left += list.len();
             !list.is_empty()
@@ -216,13 +221,14 @@ impl<B> Lease<B> {
             pool,
             ..
         } = self;
-        if !sender.is_ready() || pool.count.get() >= pool.limits.total {
+        let limits = pool.limits.get();
+        if !sender.is_ready() || pool.count.get() >= limits.total {
             return;
         }
         let since = pool.ticks.now();
         let mut idle = pool.idle.borrow_mut();
         let list = idle.entry(Rc::clone(&key)).or_default();
-        if list.len() < pool.limits.per_origin {
+        if list.len() < limits.per_origin {
             list.push(Idle {
                 sender,
                 address,

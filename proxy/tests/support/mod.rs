@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use risefall::{Policy, Registry};
 use risefall_proxy::net::resolve::{Names, SystemNames};
-use risefall_proxy::plan::Draft;
+use risefall_proxy::plan::{Draft, ForwardDraft};
 use risefall_proxy::runtime::{self, Running, Services, Stopped};
 use risefall_proxy::telemetry::access::{AccessLog, Flush, Format};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -65,7 +65,10 @@ impl Proxy {
     /// The same by a registry and a resolver.
     pub fn by(registry: Registry, names: Arc<dyn Names>, change: impl FnOnce(&mut Draft)) -> Self {
         let mut draft = Draft {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            forwards: vec![ForwardDraft::on(vec![SocketAddr::from((
+                [127, 0, 0, 1],
+                0,
+            ))])],
             admin: None,
             threads: 1,
             ..Draft::default()
@@ -78,6 +81,7 @@ impl Proxy {
             judge: Arc::new(registry.clone()),
             names,
             access: Some(access),
+            operator: None,
         };
         let running = runtime::start(plan, services).unwrap();
         Self {
@@ -91,6 +95,10 @@ impl Proxy {
 
     pub fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
+    }
+
+    pub fn running_mut(&mut self) -> &mut Running {
+        self.running.as_mut().unwrap()
     }
 
     pub async fn connect(&self) -> Client {

@@ -1,0 +1,55 @@
+//! `risefall check`: all that is wrong with a file, without starting anything.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::source::Source;
+use super::{failed, say};
+
+/// Tell all that is wrong with a configuration file, and start nothing.
+///
+/// Exit codes: 0 nothing is wrong, 2 something is.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Check {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "risefall.toml")]
+    config: PathBuf,
+
+    /// Print the whole configuration, with what it includes and all defaults; secrets are hidden
+    #[arg(long)]
+    print: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> ExitCode {
+        let said = match Source::File(self.config.clone()).read() {
+            Ok(said) => said,
+            Err(mistakes) => {
+                say(mistakes.trim_end());
+                return ExitCode::from(2);
+            }
+        };
+        if !self.print {
+            say(format_args!("{}: nothing is wrong", self.config.display()));
+            return ExitCode::SUCCESS;
+        }
+        print(&said.tree.to_toml())
+    }
+}
+
+/// Writes to the standard output; whoever has read enough of it may go.
+pub(super) fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  risefall check -c risefall.toml
+  risefall check -c risefall.toml --print | less";

@@ -1,0 +1,142 @@
+//! Where a process has its settings from: a file, or the flags of a one-line start.
+
+use std::path::{Path, PathBuf};
+
+use super::settle::{Refused, Settings, settle};
+use crate::config::{self, Tree};
+use crate::plan::PlanFault;
+
+/// Settings, and where they come from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// A file, read again at a reload.
+    File(PathBuf),
+    /// Flags, which never change.
+    Flags(Box<Tree>),
+}
+
+/// What a source says now.
+pub(super) struct Said {
+    pub(super) settings: Settings,
+    /// The whole of it, defaults included.
+    pub(super) tree: Tree,
+    /// That of [`Look`].
+    pub(super) fingerprint: u64,
+}
+
+impl Source {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it, as a person reads that.
+    pub(super) fn read(&self) -> Result<Said, String> {
+        match self {
+            Self::File(path) => read_file(path),
+            Self::Flags(tree) => match settle(tree) {
+                Ok(settings) => Ok(Said {
+                    settings,
+                    tree: (**tree).clone(),
+                    fingerprint: 0,
+                }),
+                Err(refused) => {
+                    let lines: Vec<_> = refused.iter().map(in_flags).collect();
+                    Err(lines.join("\nrisefall: "))
+                }
+            },
+        }
+    }
+}
+
+/// What a change of the files can be told by.
+pub(super) struct Look {
+    /// Folders in which a change may be one of the configuration.
+    pub(super) folders: Vec<PathBuf>,
+    /// The same as long as the files say the same.
+    pub(super) fingerprint: u64,
+}
+
+impl Source {
+    /// Looks at the files, right or wrong; `None` if there are none, or none that can be read.
+    pub(super) fn look(&self) -> Option<Look> {
+        let Self::File(path) = self else {
+            return None;
+        };
+        let loaded = config::load(path, &environment).ok()?;
+        Some(Look {
+            folders: loaded.folders().collect(),
+            fingerprint: loaded.fingerprint(),
+        })
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn read_file(path: &Path) -> Result<Said, String> {
+    let mut loaded = config::load(path, &environment).map_err(|error| error.to_string())?;
+    let settings = settle(&loaded.tree);
+    let fingerprint = loaded.fingerprint();
+    let settings = match settings {
+        Ok(settings) => Some(settings),
+        Err(refused) => {
+            for one in refused {
+                if !is_consequence(&one, &loaded) {
+                    loaded.refuse(&one.place, one.message);
+                }
+            }
+            None
+        }
+    };
+    let tree = loaded.finish().map_err(|mistakes| mistakes.to_string())?;
+    let settings = settings.ok_or_else(|| format!("{} cannot be run", path.display()))?;
+    Ok(Said {
+        settings,
+        tree,
+        fingerprint,
+    })
+}
+
+/// Whether a mistake is there only because another one is: what it misses was said, but wrongly.
+fn is_consequence(refused: &Refused, loaded: &config::Loaded) -> bool {
+    match &refused.fault {
+        Some(PlanFault::UnknownUpstream { name, .. }) => loaded.says(&format!("upstream.{name}")),
+        // Where nothing can be understood, nothing is served.
+        Some(PlanFault::Nothing) => loaded.has_mistakes_under(""),
+        Some(PlanFault::NoServer | PlanFault::NoListener | PlanFault::NoProtocol) => {
+            loaded.has_mistakes_under(&refused.place)
+        }
+        _ => false,
+    }
+}
+
+/// The same in the words of the flags.
+fn in_flags(refused: &Refused) -> String {
+    let flag = FLAGS.iter().find(|(place, _)| {
+        refused.place == *place || refused.place.starts_with(&format!("{place}["))
+    });
+    let flag = match flag {
+        Some((_, flag)) => (*flag).to_owned(),
+        None => match refused.place.rsplit_once('.') {
+            Some((_, key)) => format!("--{}", key.replace('_', "-")),
+            None => refused.place.clone(),
+        },
+    };
+    match &refused.fault {
+        Some(PlanFault::OpenProxy { listener }) => format!(
+            "{listener} can be reached from other machines, so anybody could use this proxy to \
+             hide behind it; say who may (--allow-clients 192.0.2.0/24), or listen on 127.0.0.1:{}",
+            listener.port()
+        ),
+        Some(PlanFault::AdminInTheOpen { .. }) => refused.message.clone(),
+        _ => format!("{flag}: {}", refused.message),
+    }
+}
+
+/// Flags that are not named as their key is.
+const FLAGS: &[(&str, &str)] = &[
+    ("forward.proxy.listen", "--listen"),
+    ("admin.listen", "--admin"),
+    ("limits.connections", "--max-connections"),
+];
