@@ -37,9 +37,33 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// Serves the API until it is dropped.
-pub async fn serve(listener: Listener, report: Rc<Report>) {
-    let places = Rc::new(Semaphore::new(CONNECTIONS_MOST));
+/// The connections that are served at a time.
+#[derive(Clone, Debug)]
+pub struct Places(Rc<Semaphore>);
+
+impl Places {
+    /// All of them free.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Rc::new(Semaphore::new(CONNECTIONS_MOST as usize)))
+    }
+
+    /// Waits until all are free again, but not for ever: until what was asked is answered.
+    pub async fn free(&self) {
+        let all = self.0.acquire_many(CONNECTIONS_MOST);
+        let _ = tokio::time::timeout(LAST_ANSWERS, all).await;
+    }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Serves the API until it is dropped; connections that are open go on.
+pub async fn serve(listener: Listener, report: Rc<Report>, places: Places) {
+    let places = places.0;
     let mut complaints = Complaints::default();
     loop {
         let _ = places.acquire().await;
@@ -89,7 +113,8 @@ where
     }
 }
 
-const CONNECTIONS_MOST: usize = 32;
+const CONNECTIONS_MOST: u32 = 32;
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
 const HEAD_TIME: Duration = Duration::from_secs(5);
 const HEAD_MOST: usize = 16 * 1024;

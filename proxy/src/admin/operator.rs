@@ -9,15 +9,24 @@ use std::time::Instant;
 use risefall::Transition;
 use tokio::sync::{mpsc, oneshot};
 
-/// Asked for a reload; answered with what it did, or why it did nothing.
-pub type ReloadRequest = oneshot::Sender<Result<String, String>>;
+/// What the control loop is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wish {
+    /// The configuration, read again.
+    Reload,
+    /// A new process in place of this one.
+    Upgrade,
+}
+
+/// A wish, and where to tell what it did, or why it did nothing.
+pub type Request = (Wish, oneshot::Sender<Result<String, String>>);
 
 /// Sets the log's level, or says why not.
 type SetLevel = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 /// The way from the admin API to the control loop, and what is told of it.
 pub struct Operator {
-    reload: mpsc::Sender<ReloadRequest>,
+    requests: mpsc::Sender<Request>,
     level: Box<SetLevel>,
     told: Mutex<Told>,
 }
@@ -45,25 +54,26 @@ impl Operator {
     #[must_use]
     pub fn new(
         level: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static,
-    ) -> (Self, mpsc::Receiver<ReloadRequest>) {
-        let (reload, requests) = mpsc::channel(REQUESTS_MOST);
+    ) -> (Self, mpsc::Receiver<Request>) {
+        let (sender, requests) = mpsc::channel(REQUESTS_MOST);
         let operator = Self {
-            reload,
+            requests: sender,
             level: Box::new(level),
             told: Mutex::default(),
         };
         (operator, requests)
     }
 
-    /// Has the configuration loaded again.
+    /// Has the control loop fulfil a wish.
     ///
     /// # Errors
     ///
-    /// It was not: the text says why.
-    pub async fn reload(&self) -> Result<String, String> {
+    /// It did not: the text says why.
+    pub async fn ask(&self, wish: Wish) -> Result<String, String> {
         let (done, answer) = oneshot::channel();
         let nobody = || "the process is stopping\n".to_owned();
-        self.reload.send(done).await.map_err(|_| nobody())?;
+        let sent = self.requests.send((wish, done)).await;
+        sent.map_err(|_| nobody())?;
         answer.await.map_err(|_| nobody())?
     }
 

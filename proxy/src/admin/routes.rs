@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
+use super::operator::Wish;
 use super::{Report, action, metrics, page};
 
 /// Answers one request. `is_tcp` if whoever can open a connection on this machine can send it.
@@ -54,8 +55,9 @@ pub(super) async fn answer(
         ("/endpoints", &Method::GET | &Method::HEAD) => json(&report.addresses()),
         ("/metrics", &Method::GET | &Method::HEAD) => measured(report),
         ("/status" | "/health" | "/ready" | "/endpoints" | "/metrics", _) => only("GET, HEAD"),
-        ("/reload", &Method::POST) => reload(request.headers(), report).await,
-        ("/reload", _) => only("POST"),
+        ("/reload", &Method::POST) => wish(Wish::Reload, request.headers(), report).await,
+        ("/upgrade", &Method::POST) => wish(Wish::Upgrade, request.headers(), report).await,
+        ("/reload" | "/upgrade", _) => only("POST"),
         _ => {
             if let Some(rest) = path.strip_prefix("/endpoints/") {
                 endpoint(rest, request, report)
@@ -103,14 +105,14 @@ fn unknown() -> Response<Full<Bytes>> {
     refused
 }
 
-async fn reload(headers: &HeaderMap, report: &Report) -> Response<Full<Bytes>> {
+async fn wish(wish: Wish, headers: &HeaderMap, report: &Report) -> Response<Full<Bytes>> {
     if !action::is_meant(headers) {
         return text(StatusCode::FORBIDDEN, action::NOT_MEANT);
     }
     let Some(operator) = report.operator.clone() else {
-        return text(StatusCode::NOT_FOUND, "nobody can reload this proxy\n");
+        return text(StatusCode::NOT_FOUND, "nobody can do that to this proxy\n");
     };
-    match operator.reload().await {
+    match operator.ask(wish).await {
         Ok(done) => text(StatusCode::OK, done),
         // The request was right, what it leads to is in the way.
         Err(refused) => text(StatusCode::CONFLICT, refused),
@@ -242,7 +244,7 @@ pub(super) fn response(
 
 const SCHEME: &[u8] = b"Bearer ";
 const PATHS: &str = "there are /, /status, /endpoints, /endpoints/ADDR, /metrics, /health and /ready \
-                     here, and to be posted to: /reload, /log/LEVEL, /endpoints/ADDR/ACTION\n";
+                     here, and to be posted to: /reload, /upgrade, /log/LEVEL, /endpoints/ADDR/ACTION\n";
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,11 @@ pub(super) fn post(door: &Door, path: &str) -> Result<String, AskError> {
     fetch(door, "POST", path, PATIENCE)
 }
 
+/// The same for what may take its time.
+pub(super) fn post_patiently(door: &Door, path: &str) -> Result<String, AskError> {
+    fetch(door, "POST", path, PATIENCE * 8)
+}
+
 impl Door {
     /// Where it is, for a message.
     pub(super) fn name(&self) -> String {

@@ -16,6 +16,7 @@ mod state;
 mod status;
 mod summary;
 mod supervisor;
+mod upgrade;
 mod watch;
 
 use std::fmt::Display;
@@ -52,6 +53,8 @@ enum Command {
     Schema(schema::Schema),
     /// Have the running proxy read its configuration file again
     Reload(reload::Reload),
+    /// Have a new process take over from the running proxy
+    Upgrade(reload::Upgrade),
     /// Show which addresses the running proxy holds for failing or down
     Status(status::Status),
     /// Override the health of an address in the running proxy
@@ -69,6 +72,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Some(Command::Check(check)) => check.run(),
         Some(Command::Schema(schema)) => schema.run(),
         Some(Command::Reload(reload)) => reload.run(),
+        Some(Command::Upgrade(upgrade)) => upgrade.run(),
         Some(Command::Status(status)) => status.run(),
         Some(Command::Health(health)) => health.run(),
         None => {

@@ -1,4 +1,4 @@
-//! `risefall reload`: has the running proxy read its configuration again.
+//! `risefall reload` and `risefall upgrade`: what the running proxy is asked to do as a whole.
 
 use std::process::ExitCode;
 
@@ -29,6 +29,35 @@ impl Reload {
     }
 }
 
+/// Have a new process take over from the running proxy.
+///
+/// The program's file is started anew, with the same arguments. It gets the listening sockets, so
+/// that nobody who connects is refused, and all that is held against addresses. When it serves, the
+/// old process ends what it has begun, within process.drain_timeout. If it does not come so far,
+/// the old one goes on, and the exit code is 1. The same by SIGUSR2.
+#[derive(Args, Debug)]
+#[command(after_help = UPGRADE_EXAMPLES)]
+pub(super) struct Upgrade {
+    #[command(flatten)]
+    door: Door,
+}
+
+impl Upgrade {
+    pub(super) fn run(self) -> ExitCode {
+        match ask::post_patiently(&self.door, "/upgrade") {
+            Ok(done) => {
+                say(done.trim_end());
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(error),
+        }
+    }
+}
+
+const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  install risefall-new /usr/local/bin/risefall && risefall upgrade
+  kill -USR2 PID                   the same";
 const EXAMPLES: &str = "\
 Examples:
   risefall check -c risefall.toml && risefall reload

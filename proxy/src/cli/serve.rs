@@ -15,9 +15,10 @@ use super::settle::{Log, Settings};
 use super::source::Source;
 use super::state;
 use super::supervisor::Supervisor;
+use super::upgrade::{self, Program};
 use super::watch::Watch;
 use super::{failed, say, summary};
-use crate::admin::operator::{Operator, ReloadRequest};
+use crate::admin::operator::{Operator, Request, Wish};
 use crate::plan::Plan;
 use crate::runtime::{self, Running, Services};
 use crate::telemetry::access::{AccessLog, Sink};
@@ -102,6 +103,7 @@ struct Signals {
     terminate: Signal,
     hangup: Signal,
     reopen: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -111,6 +113,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
             reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -127,7 +130,8 @@ enum Event {
     Stop,
     Hangup,
     Reopen,
-    Asked(ReloadRequest),
+    Upgrade,
+    Asked(Request),
     Changed,
     Health(Transition),
     Tick,
@@ -146,6 +150,9 @@ struct Control {
     operator: Arc<Operator>,
     watch: Watch,
     supervisor: Supervisor,
+    program: Program,
+    /// Whether another process serves now, and this one is to end.
+    has_successor: bool,
     lost_lines: usize,
 }
 
@@ -163,9 +170,17 @@ fn serve(
         // Before anything can be asked of this process, so that no signal is missed.
         let mut signals = Signals::new()?;
         let registry = Registry::new(settings.policy.clone());
-        if let Some(path) = &settings.state_file {
-            state::restore(&registry, path);
+        let heritage = upgrade::inherit()
+            .map_err(|error| format!("cannot take over from the process before: {error}"))?;
+        match (&heritage, &settings.state_file) {
+            (Some(heritage), _) => state::take_over(&registry, &heritage.health),
+            (None, Some(path)) => state::restore(&registry, path),
+            (None, None) => {}
         }
+        let (inherited, predecessor) = match heritage {
+            Some(heritage) => (heritage.inherited, Some(heritage.predecessor)),
+            None => (upgrade::activated(), None),
+        };
         let mut transitions = registry.subscribe(TRANSITIONS);
         let (operator, mut requests) = operator(&levels);
         let services = Services {
@@ -173,7 +188,7 @@ fn serve(
             operator: Some(Arc::clone(&operator)),
             ..Services::new(Arc::new(registry.clone()))
         };
-        let running = runtime::start(settings.plan.clone(), services)?;
+        let running = runtime::start_with(settings.plan.clone(), services, inherited)?;
         // Before anybody is told that it runs, so that no change is missed either.
         let watch = Watch::new(&source, settings.watch, fingerprint);
         say(summary::of(&settings.plan, &settings.policy, &running).trim_end());
@@ -189,9 +204,14 @@ fn serve(
             levels,
             operator,
             supervisor: Supervisor::new(),
+            program: Program::this(),
+            has_successor: false,
             lost_lines: 0,
         };
         control.supervisor.ready();
+        if let Some(predecessor) = predecessor {
+            predecessor.relieve();
+        }
         let mut tick = tokio::time::interval(TICK);
         loop {
             let event = next(
@@ -207,13 +227,16 @@ fn serve(
                 Event::Hangup if matches!(control.source, Source::Flags(_)) => break,
                 event => control.handle(event).await,
             }
+            if control.has_successor {
+                break;
+            }
         }
         control.end(&mut signals).await;
         Ok(())
     })
 }
 
-fn operator(levels: &Levels) -> (Arc<Operator>, mpsc::Receiver<ReloadRequest>) {
+fn operator(levels: &Levels) -> (Arc<Operator>, mpsc::Receiver<Request>) {
     let levels = levels.clone();
     let (operator, requests) = Operator::new(move |level| {
         let level: LevelFilter = level.parse().map_err(|_| {
@@ -227,7 +250,7 @@ fn operator(levels: &Levels) -> (Arc<Operator>, mpsc::Receiver<ReloadRequest>) {
 
 async fn next(
     signals: &mut Signals,
-    requests: &mut mpsc::Receiver<ReloadRequest>,
+    requests: &mut mpsc::Receiver<Request>,
     watch: &mut Watch,
     transition: impl Future<Output = Transition>,
     tick: &mut tokio::time::Interval,
@@ -237,6 +260,7 @@ async fn next(
         _ = signals.terminate.recv() => Event::Stop,
         _ = signals.hangup.recv() => Event::Hangup,
         _ = signals.reopen.recv() => Event::Reopen,
+        _ = signals.upgrade.recv() => Event::Upgrade,
         Some(done) = requests.recv() => Event::Asked(done),
         () = watch.settled() => Event::Changed,
         change = transition => Event::Health(change),
@@ -251,8 +275,12 @@ impl Control {
             Event::Stop => {}
             Event::Hangup => drop(self.reload("SIGHUP").await),
             Event::Reopen => self.reopen(),
-            Event::Asked(done) => {
-                let result = self.reload("a request").await;
+            Event::Upgrade => drop(self.upgrade().await),
+            Event::Asked((wish, done)) => {
+                let result = match wish {
+                    Wish::Reload => self.reload("a request").await,
+                    Wish::Upgrade => self.upgrade().await,
+                };
                 // Whoever asked may be gone.
                 let _ = done.send(result);
             }
@@ -353,6 +381,28 @@ impl Control {
         Ok(())
     }
 
+    /// Has a new process take over. If it does not come to serving, this one goes on.
+    async fn upgrade(&mut self) -> Result<String, String> {
+        let lent = self.running.lend().await;
+        let (program, health) = (self.program.clone(), self.registry.export());
+        let succeeded = tokio::task::spawn_blocking(move || program.succeed(&lent, health));
+        let succeeded = succeeded.await.map_err(|error| error.to_string());
+        match succeeded.and_then(|succeeded| succeeded) {
+            Ok(pid) => {
+                self.has_successor = true;
+                self.supervisor.succeeded(pid);
+                tracing::info!(pid, "a new process has taken over");
+                Ok(format!(
+                    "process {pid} has taken over; this one ends what it has begun\n"
+                ))
+            }
+            Err(error) => {
+                tracing::error!("upgrade refused: {error}");
+                Err(format!("{error}\n"))
+            }
+        }
+    }
+
     /// After a rotation the old name leads to a new file.
     fn reopen(&self) {
         let (Sink::File(path), Some(access)) = (&self.log.access, &self.access) else {
@@ -387,8 +437,12 @@ impl Control {
         }
     }
 
-    async fn end(self, signals: &mut Signals) {
-        self.supervisor.stopping();
+    async fn end(mut self, signals: &mut Signals) {
+        if self.has_successor {
+            self.running.leave_admin();
+        } else {
+            self.supervisor.stopping();
+        }
         say(format_args!(
             "risefall: draining for up to {}; a second signal ends it at once",
             units::show(self.drain)
@@ -403,7 +457,9 @@ impl Control {
                 stopped.await
             }
         };
-        if let Some(path) = self.state_file.as_deref() {
+        // What is known is the successor's, and so is the file.
+        let state_file = self.state_file.filter(|_| !self.has_successor);
+        if let Some(path) = state_file.as_deref() {
             save(&self.registry, path);
         }
         match stopped.cut {

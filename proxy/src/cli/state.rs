@@ -50,6 +50,14 @@ pub(super) fn restore(registry: &Registry, path: &Path) {
     }
 }
 
+/// Takes over what another process has held against addresses until a moment ago.
+pub(super) fn take_over(registry: &Registry, health: &Snapshot) {
+    match registry.import(health) {
+        Ok(imported) => tracing::info!(addresses = imported.taken, "health is taken over"),
+        Err(error) => tracing::error!(%error, "health is not taken over"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use risefall::Policy;

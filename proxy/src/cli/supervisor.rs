@@ -40,6 +40,12 @@ impl Supervisor {
         }
     }
 
+    /// Another process is the one to watch.
+    pub(super) fn succeeded(&mut self, pid: u32) {
+        self.pause = None;
+        tell(&[NotifyState::MainPid(pid)]);
+    }
+
     /// It is about to end.
     pub(super) fn stopping(&self) {
         tell(&[NotifyState::Stopping]);

@@ -4,6 +4,7 @@
 
 pub mod dial;
 pub mod guard;
+pub mod inherit;
 pub mod listen;
 pub mod parent;
 pub mod relay;

@@ -10,7 +10,7 @@ use super::worker::{Door, Worker};
 
 /// Accepts until the door closes or the worker drains; then takes what the kernel has accepted
 /// already, because closing a socket resets what waits in its queue.
-pub(super) async fn accept(listener: TcpListener, door: Rc<Door>, worker: Rc<Worker>) {
+pub(super) async fn accept(listener: Rc<TcpListener>, door: Rc<Door>, worker: Rc<Worker>) {
     let context = &worker.context;
     while !context.draining.get() && !door.gate.draining.get() {
         if !worker.has_room(&door) {
@@ -37,6 +37,11 @@ pub(super) async fn accept(listener: TcpListener, door: Rc<Door>, worker: Rc<Wor
             () = context.changed.notified() => {}
         }
     }
+    let Some(listener) = Rc::into_inner(listener) else {
+        // Copies are made and dropped between two awaits.
+        tracing::error!("a listener is still in use elsewhere");
+        return;
+    };
     if let Err(error) = take_waiting(listener, &door, &worker) {
         tracing::warn!(%error, "connections that waited to be accepted may be lost");
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use risefall::judge::Judge;
 
 use super::rate::Rate;
-use crate::net::listen::{self, BindError, Bound, Neighbours};
+use crate::net::inherit::Inherited;
+use crate::net::listen::{self, BindError, Bound, Claim, Neighbours};
 use crate::plan::{Plan, overlap};
 use crate::telemetry::counters::ListenerCounts;
 
@@ -75,6 +76,7 @@ impl Difference {
         plan: &Plan,
         listeners: &[Listener],
         admin: Option<SocketAddr>,
+        inherited: &mut Inherited,
     ) -> Result<Self, Vec<BindError>> {
         let mut left: Vec<_> = listeners.to_vec();
         let mut next = listeners.iter().map(|one| one.id).max().unwrap_or(0);
@@ -91,6 +93,19 @@ impl Difference {
                     all.push(Ok(kept));
                     continue;
                 }
+                match inherited.take(forward.name(), said, plan.threads()) {
+                    Ok(Some(bound)) => {
+                        claims.push(Got::Bound(bound));
+                        all.push(Err((forward.name().to_owned(), said)));
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        let address = said;
+                        errors.push(BindError { address, error });
+                        continue;
+                    }
+                }
                 let mut own = listeners.iter().map(|one| one.address).chain(admin);
                 let neighbours = if own.any(|own| overlap(own, said)) {
                     Neighbours::Own
@@ -99,7 +114,7 @@ impl Difference {
                 };
                 match listen::claim(said, plan.threads(), neighbours) {
                     Ok(claim) => {
-                        claims.push(claim);
+                        claims.push(Got::Claim(claim));
                         all.push(Err((forward.name().to_owned(), said)));
                     }
                     Err(error) => errors.push(error),
@@ -109,7 +124,7 @@ impl Difference {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let bound = claims.into_iter().map(listen::Claim::listen);
+        let bound = claims.into_iter().map(Got::listen);
         let bound = bound
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| vec![error])?;
@@ -140,6 +155,21 @@ impl Difference {
             bound: fresh,
             removed: left,
         })
+    }
+}
+
+/// Sockets that are to be listened on, or are already.
+enum Got {
+    Claim(Claim),
+    Bound(Bound),
+}
+
+impl Got {
+    fn listen(self) -> Result<Bound, BindError> {
+        match self {
+            Self::Claim(claim) => claim.listen(),
+            Self::Bound(bound) => Ok(bound),
+        }
     }
 }
 
@@ -195,7 +225,7 @@ mod tests {
     }
 
     fn difference(plan: &Plan, listeners: &[Listener]) -> Difference {
-        Difference::of(plan, listeners, None).unwrap()
+        Difference::of(plan, listeners, None, &mut Inherited::default()).unwrap()
     }
 
     #[test]
@@ -231,7 +261,9 @@ mod tests {
             .each_ref()
             .map(|one| one.local_addr().unwrap().to_string());
         let plan = plan(&[("a", &[&at[0]]), ("b", &["127.0.0.1:0", &at[1]])]);
-        let errors = Difference::of(&plan, &[], None).err().unwrap();
+        let errors = Difference::of(&plan, &[], None, &mut Inherited::default())
+            .err()
+            .unwrap();
         assert_eq!(errors.len(), 2);
     }
 }

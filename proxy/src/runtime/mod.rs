@@ -14,6 +14,7 @@ mod worker;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::Report;
 use crate::admin::operator::Operator;
+use crate::net::inherit::{self, Heirloom, Inherited};
 use crate::net::listen::{BindError, Bound};
 use crate::net::resolve::{Names, SystemNames};
 use crate::plan::Plan;
@@ -46,6 +48,8 @@ pub struct Running {
     admin: Option<SocketAddr>,
     admin_path: Option<PathBuf>,
     admin_error: Option<String>,
+    admin_copy: Option<OwnedFd>,
+    leaving: watch::Sender<bool>,
     order: watch::Sender<Order>,
     /// Tells the admin API before the workers are told.
     draining: watch::Sender<bool>,
@@ -168,17 +172,40 @@ impl Services {
 ///
 /// A listener or a thread cannot be had.
 pub fn start(plan: Plan, services: Services) -> Result<Running, StartError> {
+    start_with(plan, services, Inherited::default())
+}
+
+/// Starts `plan` on the sockets that are `inherited`, as far as it asks for their addresses; the
+/// others are closed.
+///
+/// # Errors
+///
+/// Those of [`start`].
+pub fn start_with(
+    plan: Plan,
+    services: Services,
+    mut inherited: Inherited,
+) -> Result<Running, StartError> {
     let workers = plan.threads;
     let Difference {
         listeners, bound, ..
-    } = Difference::of(&plan, &[], None).map_err(StartError::Bind)?;
-    let (admin_door, admin_error) = match plan.admin().map(|admin| Door::open(&admin.at)) {
+    } = Difference::of(&plan, &[], None, &mut inherited).map_err(StartError::Bind)?;
+    for one in &inherited.listeners {
+        tracing::warn!(address = %one.said, "a socket was passed that nothing listens on");
+    }
+    let admin_socket = inherited.admin.take();
+    let (admin_door, admin_error) = match plan
+        .admin()
+        .map(|admin| Door::open(&admin.at, admin_socket))
+    {
         Some(Ok(door)) => (Some(door), None),
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
     let admin = admin_door.as_ref().and_then(Door::address);
     let admin_path = admin_door.as_ref().and_then(Door::path);
+    let admin_copy = admin_door.as_ref().and_then(Door::copy);
+    let (leaving, is_leaving) = watch::channel(false);
     let (order, orders) = watch::channel(Order::Serve);
     let (draining, is_draining) = watch::channel(false);
     let cut = Arc::new(AtomicUsize::new(0));
@@ -221,7 +248,7 @@ pub fn start(plan: Plan, services: Services) -> Result<Running, StartError> {
             operator: services.operator,
             started: Instant::now(),
         };
-        threads.push(threads::spawn_admin(door, report, all_ended)?);
+        threads.push(threads::spawn_admin(door, report, all_ended, is_leaving)?);
     }
     let running = Running {
         force,
@@ -230,6 +257,8 @@ pub fn start(plan: Plan, services: Services) -> Result<Running, StartError> {
         admin,
         admin_path,
         admin_error,
+        admin_copy,
+        leaving,
         order,
         draining,
         cut,
@@ -274,7 +303,8 @@ impl Running {
             listeners,
             bound,
             removed,
-        } = Difference::of(&plan, &now.listeners, self.admin).map_err(ReloadError::Bind)?;
+        } = Difference::of(&plan, &now.listeners, self.admin, &mut Inherited::default())
+            .map_err(ReloadError::Bind)?;
         let addresses = |all: &[Listener]| all.iter().map(|one| one.address).collect::<Vec<_>>();
         let changes = Changes {
             added: bound.iter().map(|(_, bound)| bound.address).collect(),
@@ -302,7 +332,8 @@ impl Running {
     /// Gives every worker its socket of each listener.
     fn give_out(&self, bound: Vec<(u64, Bound)>) {
         for (id, bound) in bound {
-            for (worker, socket) in self.workers.iter().zip(bound.sockets) {
+            // There may be more sockets than workers, and none may be left out.
+            for (worker, socket) in self.workers.iter().cycle().zip(bound.sockets) {
                 // A worker that has panicked takes nothing, and has said so.
                 let _ = worker.send(Command::Listen { id, socket });
             }
@@ -325,6 +356,38 @@ impl Running {
         }
         drop(closed);
         let _ = all_closed.recv().await;
+    }
+
+    /// Copies of all listening sockets, for a process that takes over. They are open as long as
+    /// anybody has a copy.
+    pub async fn lend(&self) -> Inherited {
+        let (lent, mut all) = mpsc::unbounded_channel();
+        for worker in &self.workers {
+            let _ = worker.send(Command::Lend(lent.clone()));
+        }
+        drop(lent);
+        let force = self.force.load_full();
+        let mut listeners = Vec::new();
+        while let Some((id, socket)) = all.recv().await {
+            let listener = force.listeners.iter().find(|one| one.id == id);
+            listeners.extend(listener.map(|listener| Heirloom {
+                forward: Some(listener.forward.clone()),
+                said: listener.said,
+                socket: socket.into(),
+            }));
+        }
+        let admin = self.admin_copy.as_ref();
+        Inherited {
+            listeners,
+            admin: admin.and_then(|socket| inherit::copy(socket).ok()),
+        }
+    }
+
+    /// Leaves the admin API to the process that has taken over. What is asked from now on is asked
+    /// of that one.
+    pub fn leave_admin(&mut self) {
+        self.admin_copy = None;
+        self.leaving.send_replace(true);
     }
 
     /// What is in force now.

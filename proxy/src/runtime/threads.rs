@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use tokio::task::LocalSet;
 use super::worker::{self, Command};
 use super::{Alive, Order, Shared};
 use crate::admin::{self, Report};
+use crate::net::inherit;
 use crate::net::listen::{self, Bound};
 use crate::plan::Control;
 
@@ -43,7 +45,28 @@ pub(super) enum Door {
 }
 
 impl Door {
-    pub(super) fn open(at: &Control) -> Result<Self, String> {
+    /// Listens there, or on the socket that was `inherited` if that listens there.
+    pub(super) fn open(at: &Control, inherited: Option<OwnedFd>) -> Result<Self, String> {
+        match (at, inherited) {
+            (Control::Tcp(said), Some(socket)) => {
+                let socket = std::net::TcpListener::from(socket);
+                let address = socket.local_addr();
+                if let Ok(address) = address
+                    && (address == *said || said.port() == 0 && address.ip() == said.ip())
+                {
+                    let sockets = vec![socket];
+                    return Ok(Self::Tcp(Bound { address, sockets }));
+                }
+            }
+            (Control::Unix(path), Some(socket)) => {
+                let socket = UnixListener::from(socket);
+                let at = socket.local_addr();
+                if at.is_ok_and(|at| at.as_pathname() == Some(path)) {
+                    return Ok(Self::Unix(socket, path.clone()));
+                }
+            }
+            (_, None) => {}
+        }
         match at {
             Control::Tcp(address) => listen::bind(*address, 1)
                 .map(Self::Tcp)
@@ -68,6 +91,13 @@ impl Door {
         }
     }
 
+    pub(super) fn copy(&self) -> Option<OwnedFd> {
+        match self {
+            Self::Tcp(bound) => inherit::copy(bound.sockets.first()?).ok(),
+            Self::Unix(socket, _) => inherit::copy(socket).ok(),
+        }
+    }
+
     fn listener(self) -> io::Result<admin::Listener> {
         match self {
             Self::Tcp(bound) => {
@@ -88,18 +118,25 @@ pub(super) fn spawn_admin(
     door: Door,
     report: Report,
     mut all_ended: mpsc::Receiver<Infallible>,
+    mut leaving: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     spawn_loop("risefall-admin".to_owned(), 1, move || {
         Box::pin(async move {
             let path = door.path();
+            let places = admin::Places::new();
             let served = async {
-                admin::serve(door.listener()?, Rc::new(report)).await;
+                admin::serve(door.listener()?, Rc::new(report), places.clone()).await;
                 Ok::<_, io::Error>(())
             };
             tokio::select! {
                 Err(error) = served => tracing::error!(%error, "the admin API could not start"),
                 _ = all_ended.recv() => {}
+                // Another process answers there now.
+                Ok(_) = leaving.wait_for(|is_leaving| *is_leaving) => {
+                    return places.free().await;
+                }
             }
+            places.free().await;
             if let Some(path) = path {
                 // The next start would put it out of the way; until then it leads nowhere.
                 let _ = std::fs::remove_file(path);

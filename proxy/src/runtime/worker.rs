@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::rc::Rc;
+use std::os::fd::OwnedFd;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -25,6 +27,7 @@ use crate::error::Fault;
 use crate::forward;
 use crate::forward::context::{Context, Counts, Gate, Rules};
 use crate::net::dial::Dialler;
+use crate::net::inherit;
 use crate::net::resolve::Resolver;
 use crate::net::ticks::Ticks;
 use crate::telemetry::access::AccessLog;
@@ -35,6 +38,8 @@ use crate::upstream::pool::{Pool, PoolLimits};
 pub(super) enum Command {
     /// Accept from `socket`, which belongs to the listener `id` of what is in force.
     Listen { id: u64, socket: StdListener },
+    /// Give a copy of every listening socket.
+    Lend(mpsc::UnboundedSender<(u64, OwnedFd)>),
     /// Stop accepting from these. `closed` is dropped when their sockets are; their connections
     /// have `drain` to end.
     Close {
@@ -108,12 +113,14 @@ pub(super) struct Door {
     pub(super) gate: Rc<Gate>,
     id: u64,
     rate: Arc<Rate>,
+    /// What it accepts from, until it is closed: one socket, or several that were inherited.
+    sockets: RefCell<Vec<Weak<TcpListener>>>,
     /// Those of the last plan that had it, and the number of the last plan.
     rules: RefCell<(u64, Rc<Rules>)>,
 }
 
-/// A door, and the task that accepts for it.
-type Open = (Rc<Door>, JoinHandle<()>);
+/// A door, and the tasks that accept for it: one for each socket.
+type Open = (Rc<Door>, Vec<JoinHandle<()>>);
 
 pub(super) struct Worker {
     pub(super) context: Rc<Context>,
@@ -170,6 +177,16 @@ impl Worker {
                 Ok(socket) => self.open(id, socket),
                 Err(error) => tracing::error!(%error, "a listener could not be used"),
             },
+            Command::Lend(lent) => {
+                for (door, _) in self.doors.borrow().values() {
+                    for socket in door.sockets.borrow().iter().filter_map(Weak::upgrade) {
+                        match inherit::copy(&*socket) {
+                            Ok(copy) => drop(lent.send((door.id, copy))),
+                            Err(error) => tracing::error!(%error, "a socket cannot be passed on"),
+                        }
+                    }
+                }
+            }
             Command::Close { ids, drain, closed } => {
                 for id in ids {
                     self.close(id, drain, closed.clone());
@@ -179,39 +196,50 @@ impl Worker {
     }
 
     fn open(self: &Rc<Self>, id: u64, socket: TcpListener) {
+        let mut doors = self.doors.borrow_mut();
+        let (door, acceptors) = match doors.entry(id) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => match self.make_door(id) {
+                Some(door) => none.insert((Rc::new(door), Vec::new())),
+                // The next plan does without it already; nobody was promised anything.
+                None => return,
+            },
+        };
+        let socket = Rc::new(socket);
+        door.sockets.borrow_mut().push(Rc::downgrade(&socket));
+        let accepting = acceptor::accept(socket, Rc::clone(door), Rc::clone(self));
+        acceptors.push(tokio::task::spawn_local(accepting));
+    }
+
+    fn make_door(&self, id: u64) -> Option<Door> {
         let force = Arc::clone(self.force.borrow_mut().load());
-        let Some(listener) = force.listeners.iter().find(|one| one.id == id) else {
-            // The next plan does without it already; nobody was promised anything.
-            return;
-        };
-        let Some(rules) = self.make_rules(&force, listener) else {
-            return;
-        };
+        let listener = force.listeners.iter().find(|one| one.id == id)?;
+        let rules = self.make_rules(&force, listener)?;
         let counts = Counts {
             all: Arc::clone(&listener.counts),
             worker: self.index,
         };
-        let door = Rc::new(Door {
+        Some(Door {
             gate: Rc::new(Gate::new(counts)),
             id,
             rate: Arc::clone(&listener.rate),
+            sockets: RefCell::default(),
             rules: RefCell::new((force.generation, Rc::new(rules))),
-        });
-        let accepting = acceptor::accept(socket, Rc::clone(&door), Rc::clone(self));
-        let acceptor = tokio::task::spawn_local(accepting);
-        self.doors.borrow_mut().insert(id, (door, acceptor));
+        })
     }
 
     fn close(self: &Rc<Self>, id: u64, drain: Duration, closed: mpsc::Sender<Infallible>) {
-        let Some((door, acceptor)) = self.doors.borrow_mut().remove(&id) else {
+        let Some((door, acceptors)) = self.doors.borrow_mut().remove(&id) else {
             return;
         };
         door.gate.draining.set(true);
         self.context.changed.notify_waiters();
         let context = Rc::clone(&self.context);
         tokio::task::spawn_local(async move {
-            // One that panicked has nothing left to accept.
-            let _ = acceptor.await;
+            for acceptor in acceptors {
+                // One that panicked has nothing left to accept.
+                let _ = acceptor.await;
+            }
             drop(closed);
             context.ticks.wake_all();
             let ended = async {
@@ -400,7 +428,7 @@ impl Worker {
         context.pool.clear();
         let doors = std::mem::take(&mut *self.doors.borrow_mut());
         let drained = async {
-            for (_, acceptor) in doors.into_values() {
+            for acceptor in doors.into_values().flat_map(|(_, acceptors)| acceptors) {
                 // One that panicked has nothing left to accept.
                 let _ = acceptor.await;
             }
