@@ -23,6 +23,8 @@ use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::resolve::{Resolve, SystemResolver};
 
+pub use race::Won;
+
 /// How long a dial may take and what it may risk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -129,7 +131,7 @@ impl Registry {
             .map_err(ConnectError::Resolve)?
             .collect();
         let won = race::connect(self, &Tcp, &addresses, &options, deadline).await;
-        won.map(|(stream, _)| stream)
+        won.map(|won| won.stream)
     }
 }
 
@@ -193,7 +195,7 @@ impl<R: Resolve> Connector<R> {
                 .map_err(ConnectError::Resolve)?,
         };
         let won = race::connect(&self.registry, &Tcp, &addresses, &self.options, deadline).await;
-        won.map(|(stream, _)| stream)
+        won.map(|won| won.stream)
     }
 
     /// Dials addresses that are known already, best first, and says which answered.
@@ -210,7 +212,8 @@ impl<R: Resolve> Connector<R> {
         addresses: &[SocketAddr],
     ) -> Result<(TcpStream, SocketAddr), ConnectError> {
         let deadline = self.options.deadline();
-        race::connect(&self.registry, &Tcp, addresses, &self.options, deadline).await
+        let won = race::connect(&self.registry, &Tcp, addresses, &self.options, deadline).await?;
+        Ok((won.stream, won.address))
     }
 }
 
@@ -226,7 +229,7 @@ impl<R: Resolve> Connector<R> {
 pub async fn connect<J: Judge + Clone + 'static>(
     judge: &J,
     addresses: &[SocketAddr],
-) -> Result<(TcpStream, SocketAddr), ConnectError> {
+) -> Result<Won<TcpStream>, ConnectError> {
     let options = Options::of(judge.policy());
     race::connect(judge, &Tcp, addresses, &options, options.deadline()).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::address::Key;
 use crate::admit::Admission;
-pub use crate::connect::connect;
+pub use crate::connect::{Won, connect};
 use crate::journal::JournalEntry;
 use crate::outcome::{Cause, Outcome};
 use crate::policy::Policy;

@@ -335,6 +335,21 @@ impl Fault {
         }
     }
 
+    /// How many addresses were dialled in vain.
+    #[must_use]
+    pub fn dials(&self) -> usize {
+        match self {
+            Self::Connect {
+                error: ConnectError::Unreachable { attempts },
+                ..
+            } => {
+                let is_dialled = |fault: &DialFault| !matches!(fault, DialFault::Down(_));
+                attempts.iter().filter(|one| is_dialled(&one.fault)).count()
+            }
+            _ => 0,
+        }
+    }
+
     /// How loud the log is. What the operator has to act upon is loud; what the access line tells
     /// as well is for the curious: a dead target must not fill the log.
     #[must_use]

@@ -17,6 +17,17 @@ use crate::judge::{Judge, Ticket};
 use crate::policy::Policy;
 use crate::snapshot::{State, Status};
 
+/// The dial that was answered.
+#[derive(Debug)]
+pub struct Won<S> {
+    /// The connection.
+    pub stream: S,
+    /// Where it leads.
+    pub address: SocketAddr,
+    /// How many addresses were dialled for it, this one included.
+    pub dials: usize,
+}
+
 /// Dials what may be dialled of the addresses until `deadline`; the first answer wins.
 pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
     judge: &J,
@@ -24,16 +35,21 @@ pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
     addresses: &[SocketAddr],
     options: &Options,
     deadline: Instant,
-) -> Result<(O::Stream, SocketAddr), ConnectError> {
+) -> Result<Won<O::Stream>, ConnectError> {
+    let won = |stream, address, dials| Won {
+        stream,
+        address,
+        dials,
+    };
     let mut failures = match *addresses {
         [] => return Err(ConnectError::NoAddress),
         // The usual case, without a list.
         [address] => match single(judge, opener, address, options, deadline).await {
-            Ok(stream) => return Ok((stream, address)),
+            Ok(stream) => return Ok(won(stream, address, 1)),
             Err(fault) => vec![DialFailure { address, fault }],
         },
         _ => match several(judge, opener, addresses, options, deadline).await {
-            Ok(won) => return Ok(won),
+            Ok(first) => return Ok(first),
             Err(failures) => failures,
         },
     };
@@ -44,7 +60,7 @@ pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
         let address = failure.address;
         let dial = Dial::new(judge, opener, options, deadline);
         match dial.attempt(address).await {
-            Ok(stream) => return Ok((stream, address)),
+            Ok(stream) => return Ok(won(stream, address, dialled(&failures) + 1)),
             Err(fault) => failure.fault = fault,
         }
     }
@@ -142,7 +158,7 @@ async fn several<J: Judge + Clone + 'static, O: Open>(
     addresses: &[SocketAddr],
     options: &Options,
     deadline: Instant,
-) -> Result<(O::Stream, SocketAddr), Vec<DialFailure>> {
+) -> Result<Won<O::Stream>, Vec<DialFailure>> {
     let standings = addresses
         .iter()
         .map(|&address| (address, judge.standing(&address)));
@@ -209,7 +225,7 @@ fn choose_aside<J: Judge>(judge: &J, arranged: &mut Arranged) -> Option<(SocketA
 }
 
 impl<J: Judge, O: Open> Race<'_, J, O> {
-    async fn run(mut self) -> Result<(O::Stream, SocketAddr), Vec<DialFailure>> {
+    async fn run(mut self) -> Result<Won<O::Stream>, Vec<DialFailure>> {
         self.start_next();
         while !self.flights.is_empty() || self.aside.is_some() {
             match self.next().await {
@@ -217,8 +233,14 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
                     let flight = self.flights.remove(at);
                     match answer {
                         Ok(stream) => {
+                            let dials = self.dials() + 1;
                             self.let_go_on();
-                            return Ok((stream, flight.address));
+                            let address = flight.address;
+                            return Ok(Won {
+                                stream,
+                                address,
+                                dials,
+                            });
                         }
                         Err(fault) => self.fail(flight.address, fault),
                     }
@@ -226,7 +248,14 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
                 Next::AnsweredAside(answer) => {
                     if let Some(Aside { address, .. }) = self.aside.take() {
                         match answer {
-                            Ok(stream) => return Ok((stream, address)),
+                            Ok(stream) => {
+                                let dials = self.dials() + 1;
+                                return Ok(Won {
+                                    stream,
+                                    address,
+                                    dials,
+                                });
+                            }
                             // The others are not hurried: it was none of them.
                             Err(fault) => self.failures.push(DialFailure { address, fault }),
                         }
@@ -237,6 +266,11 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
             }
         }
         Err(self.failures)
+    }
+
+    /// How many dials there have been, but for the one that was taken out just now.
+    fn dials(&self) -> usize {
+        dialled(&self.failures) + self.flights.len() + usize::from(self.aside.is_some())
     }
 
     fn start_next(&mut self) {
@@ -372,6 +406,12 @@ fn first_in_turn(failures: &[DialFailure]) -> Option<usize> {
         .filter(|(_, status)| !matches!(status.state, State::ForcedDown | State::Drained))
         .min_by_key(|(_, status)| status.retry_in)
         .map(|(at, _)| at)
+}
+
+/// How many of them were dialled.
+fn dialled(failures: &[DialFailure]) -> usize {
+    let down = failures.iter().filter(|one| down_status(one).is_some());
+    failures.len() - down.count()
 }
 
 fn down_status(failure: &DialFailure) -> Option<Status> {

@@ -206,7 +206,7 @@ impl Scrape {
                     .iter()
                     .filter_map(|one| one.durations.get(row))
             };
-            let bounds = BOUNDS.iter().copied().chain([f64::MAX]).enumerate();
+            let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]).enumerate();
             let buckets: Vec<_> = bounds
                 .map(|(nth, bound)| {
                     let counts = histograms().filter_map(|one| one.buckets.get(nth));

@@ -1,12 +1,13 @@
 //! The admin API: what the running proxy knows and can be told, for this machine only.
 //!
-//! `GET /status`, `/endpoints`, `/metrics` and the page at `/` show; `POST /reload`, `/log/LEVEL`
+//! `GET /status`, `/endpoints`, `/explain`, `/metrics` and the page at `/` show; `POST /reload`, `/log/LEVEL`
 //! and `/endpoints/ADDR/ACTION` change; `GET /health` and `/ready` are for whoever supervises. The
 //! listener is on loopback or a Unix socket, but a page in a browser on this machine can reach
 //! loopback too: through a name of its own that it has point to 127.0.0.1 (DNS rebinding). So a
 //! request whose `Host` is not a loopback name or address is refused there.
 
 mod action;
+pub mod explain;
 mod metrics;
 pub mod operator;
 mod page;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::operator::{Operator, STATES};
+use crate::net::resolve::Names;
 use crate::plan::Token;
 use crate::runtime::force::InForce;
 use crate::runtime::memory::Guard;
@@ -29,6 +30,8 @@ pub struct Report {
     pub(crate) draining: watch::Receiver<bool>,
     /// Who reloads; `None` where nobody does.
     pub(crate) operator: Option<Arc<Operator>>,
+    /// Where names are looked up.
+    pub(crate) names: Arc<dyn Names>,
     /// When the proxy was started.
     pub(crate) started: Instant,
 }
@@ -433,7 +436,7 @@ impl Event {
 }
 
 impl AddressStatus {
-    fn of(status: &risefall::Status) -> Self {
+    pub(super) fn of(status: &risefall::Status) -> Self {
         Self {
             address: status.address,
             state: status.state.name().to_owned(),

@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
+use super::explain::{self, Question};
 use super::operator::Wish;
 use super::{Report, action, metrics, page};
 
@@ -54,7 +55,10 @@ pub(super) async fn answer(
         },
         ("/endpoints", &Method::GET | &Method::HEAD) => json(&report.addresses()),
         ("/metrics", &Method::GET | &Method::HEAD) => measured(report),
-        ("/status" | "/health" | "/ready" | "/endpoints" | "/metrics", _) => only("GET, HEAD"),
+        ("/explain", &Method::GET | &Method::HEAD) => explained(request, report).await,
+        ("/status" | "/health" | "/ready" | "/endpoints" | "/metrics" | "/explain", _) => {
+            only("GET, HEAD")
+        }
         ("/reload", &Method::POST) => wish(Wish::Reload, request.headers(), report).await,
         ("/upgrade", &Method::POST) => wish(Wish::Upgrade, request.headers(), report).await,
         ("/reload" | "/upgrade", _) => only("POST"),
@@ -82,6 +86,22 @@ fn measured(report: &Report) -> Response<Full<Bytes>> {
     match metrics::text(report) {
         Ok(metrics) => response(StatusCode::OK, metrics::KIND, metrics),
         Err(error) => broken(&error),
+    }
+}
+
+async fn explained(request: &Request<Incoming>, report: &Report) -> Response<Full<Bytes>> {
+    let question = match Question::parse(request.uri().query()) {
+        Ok(question) => question,
+        Err(refused) => return text(StatusCode::BAD_REQUEST, refused),
+    };
+    let answer = explain::answer(report, &question);
+    match tokio::time::timeout(explain::PATIENCE, answer).await {
+        Ok(Ok(explanation)) => json(&explanation),
+        Ok(Err(refused)) => text(StatusCode::NOT_FOUND, refused),
+        Err(_) => text(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the names could not be looked up in time\n",
+        ),
     }
 }
 
@@ -243,7 +263,7 @@ pub(super) fn response(
 }
 
 const SCHEME: &[u8] = b"Bearer ";
-const PATHS: &str = "there are /, /status, /endpoints, /endpoints/ADDR, /metrics, /health and /ready \
+const PATHS: &str = "there are /, /status, /endpoints, /endpoints/ADDR, /explain, /metrics, /health and /ready \
                      here, and to be posted to: /reload, /upgrade, /log/LEVEL, /endpoints/ADDR/ACTION\n";
 
 #[cfg(test)]

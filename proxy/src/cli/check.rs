@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::source::Source;
+use super::source::{Said, Source};
 use super::{failed, say};
+use crate::config::Tree;
+use crate::config::scalar;
 
 /// Tell all that is wrong with a configuration file, and start nothing.
 ///
@@ -37,8 +39,28 @@ impl Check {
             say(format_args!("{}: nothing is wrong", self.config.display()));
             return ExitCode::SUCCESS;
         }
-        print(&said.tree.to_toml())
+        print(&effective(said).to_toml())
     }
+}
+
+/// The tree with what follows from it where nothing was said.
+fn effective(said: Said) -> Tree {
+    let Said {
+        mut tree, settings, ..
+    } = said;
+    let connections = settings.plan.limits().connections;
+    let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    tree.limits.connections.get_or_insert(connections);
+    let most = settings.policy.max_fail_timeout();
+    tree.health
+        .max_fail_timeout
+        .get_or_insert(scalar::Said(most));
+    for forward in settings.plan.forwards() {
+        if let Some(said) = tree.forward.get_mut(forward.name()) {
+            said.allow_private.get_or_insert(forward.allows_private());
+        }
+    }
+    tree
 }
 
 /// Writes to the standard output; whoever has read enough of it may go.

@@ -4,7 +4,9 @@
 
 mod ask;
 mod check;
+mod explain;
 mod health;
+mod manual;
 mod proxy;
 mod reload;
 mod run;
@@ -57,8 +59,14 @@ enum Command {
     Upgrade(reload::Upgrade),
     /// Show which addresses the running proxy holds for failing or down
     Status(status::Status),
+    /// Show what would become of a request in the running proxy, and why
+    Explain(explain::Explain),
     /// Override the health of an address in the running proxy
     Health(health::Health),
+    /// Print the completions of a shell
+    Completions(manual::Completions),
+    /// Print or write the man pages
+    Man(manual::Man),
 }
 
 /// Does what the arguments ask for.
@@ -74,7 +82,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Some(Command::Reload(reload)) => reload.run(),
         Some(Command::Upgrade(upgrade)) => upgrade.run(),
         Some(Command::Status(status)) => status.run(),
+        Some(Command::Explain(explain)) => explain.run(),
         Some(Command::Health(health)) => health.run(),
+        Some(Command::Completions(completions)) => completions.run(),
+        Some(Command::Man(man)) => man.run(),
         None => {
             // Whoever reads it has read enough, if this fails.
             let _ = writeln!(
@@ -113,7 +124,8 @@ One-line starts:
   risefall proxy --listen 0.0.0.0:8090 --allow-clients 192.168.1.0/24
                                                a proxy for a network
   risefall status                              which addresses are failing or down
-  risefall status --json                       the same for programs
+  risefall status --watch                      the same, again and again
+  risefall explain http://example.com/         what would become of a request, and why
   risefall health drain 192.0.2.7:443          no new connections to this one
 
 From a configuration file:

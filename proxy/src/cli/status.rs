@@ -1,6 +1,6 @@
 //! `risefall status`: asks the running proxy what it holds against which address, and why.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 
 use super::ask::{self, AskError, Door, start_of};
+use super::check::print;
 use super::{address, failed};
 use crate::admin::report::{AddressReport, AddressStatus, ProxyStatus};
 use crate::units;
@@ -27,22 +28,44 @@ pub(super) struct Status {
     /// Print what the proxy answers, for programs: times in milliseconds
     #[arg(long)]
     json: bool,
+
+    /// Show it again and again, every so often, until interrupted
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = units::duration)]
+    watch: Option<Duration>,
 }
 
 impl Status {
     pub(super) fn run(self) -> ExitCode {
-        let shown = match self.address {
+        match self.watch {
+            None => match self.look() {
+                Ok(shown) => print(&shown),
+                Err(error) => failed(error),
+            },
+            Some(pause) => self.watch(pause.max(WATCH_LEAST)),
+        }
+    }
+
+    fn look(&self) -> Result<String, AskError> {
+        match self.address {
             None => self.shown("/status", show),
             Some(address) => self.shown(&format!("/status?address={address}"), show_address),
-        };
-        let shown = match shown {
-            Ok(shown) => shown,
-            Err(error) => return failed(error),
-        };
-        match io::stdout().write_all(shown.as_bytes()) {
-            // Whoever reads it has read enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(error),
-            _ => ExitCode::SUCCESS,
+        }
+    }
+
+    /// A proxy that does not answer may be about to; who watches wants to see that.
+    fn watch(&self, pause: Duration) -> ExitCode {
+        let is_terminal = io::stdout().is_terminal();
+        loop {
+            let shown = self.look().unwrap_or_else(|error| format!("{error}\n"));
+            let clear = if is_terminal { CLEAR } else { "" };
+            let mut out = io::stdout();
+            let written = out.write_all(format!("{clear}{shown}").as_bytes());
+            if written.and_then(|()| out.flush()).is_err() {
+                // Whoever watched has gone.
+                return ExitCode::SUCCESS;
+            }
+            #[expect(clippy::disallowed_methods, reason = "nothing else is to be done")]
+            std::thread::sleep(pause);
         }
     }
 
@@ -202,9 +225,14 @@ fn about(ms: u64) -> String {
     units::show_about(Duration::from_millis(ms))
 }
 
+const WATCH_LEAST: Duration = Duration::from_millis(100);
+/// Home, and all behind it gone (ECMA-48 §8.3.21, §8.3.39).
+const CLEAR: &str = "\x1b[H\x1b[2J";
 const EXAMPLES: &str = "\
 Examples:
   risefall status
+  risefall status --watch
+  risefall status --watch=250ms
   risefall status 192.0.2.7:443
   risefall status --json | jq '.health[] | select(.is_down)'";
 

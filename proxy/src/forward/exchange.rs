@@ -74,7 +74,7 @@ async fn connect(
     // A fault leaves the screen undecided: nothing behind the CONNECT is ever let through.
     let dialled = dialled?;
     session.screen.borrow_mut().tunnel();
-    session.note_address(dialled.address, "up");
+    session.note_dialled(dialled.address, dialled.effort);
     session.tunnel.set(Some(dialled));
     Ok(Response::new(Reply::tunnel()))
 }
@@ -190,7 +190,7 @@ async fn send(
     let dial = session.context.dialler.dial_hop(&target, way);
     let dialled = in_time(session, dial).await?;
     let address = dialled.address;
-    session.note_address(address, "up");
+    session.note_dialled(address, dialled.effort);
     let mut lease = (session
         .context
         .pool
@@ -240,6 +240,9 @@ async fn try_send(
         .await;
     session.flow.watch.disarm();
     flow.behind_upload.set(spans.body_idle);
+    if let Some(Ok(_)) = &sent {
+        session.note_first_byte();
+    }
     let Some(sent) = sent else {
         return Err(Unsent::Failed(timed_out(session, address)));
     };

@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::{Method, Uri};
 
 use crate::bounds;
 use crate::error::{Fault, NoStream};
 use crate::forward::context::{Context, Place, Rules};
-use crate::net::dial::Dialled;
+use crate::net::dial::{Dialled, Effort};
 use crate::net::relay::Moved;
 use crate::net::ticks::{Span, Watch};
 use crate::proto::Target;
@@ -88,6 +88,8 @@ struct Record {
     address: Option<SocketAddr>,
     health: &'static str,
     fault: Option<&'static str>,
+    effort: Effort,
+    first_byte: Option<Duration>,
 }
 
 pub(super) enum What {
@@ -142,6 +144,8 @@ impl Session {
             address: None,
             health: "-",
             fault: None,
+            effort: Effort::default(),
+            first_byte: None,
         };
         if self.record.borrow_mut().replace(record).is_none() {
             self.context.counters.in_flight.bump();
@@ -168,6 +172,21 @@ impl Session {
         }
     }
 
+    /// Notes what was dialled for the exchange, and what that took.
+    pub(super) fn note_dialled(&self, address: SocketAddr, effort: Effort) {
+        self.note_address(address, "up");
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.effort = effort;
+        }
+    }
+
+    /// Notes that the origin has begun its answer.
+    pub(super) fn note_first_byte(&self) {
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.first_byte = Some(record.started.elapsed());
+        }
+    }
+
     /// Notes what was answered.
     pub(super) fn note_status(&self, status: u16) {
         if let Some(record) = &mut *self.record.borrow_mut() {
@@ -181,6 +200,7 @@ impl Session {
         self.context.counters.note_fault(fault.token());
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.fault = Some(fault.token());
+            record.effort.dials = record.effort.dials.max(fault.dials());
             record.address = fault.address().or(record.address);
             if let Fault::Connect { how, .. } = fault {
                 record.health = if *how == NoStream::Down {
@@ -244,6 +264,12 @@ impl Session {
             address: record.address,
             health: record.health,
             fault: record.fault,
+            forward: &self.rules.forward.name,
+            id: access.next_id(),
+            dials: record.effort.dials,
+            resolve: record.effort.resolve,
+            connect: record.effort.connect,
+            first_byte: record.first_byte,
         });
     }
 

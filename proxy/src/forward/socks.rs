@@ -124,7 +124,7 @@ async fn connect(
         dialled = dial => dialled?,
         () = has_left(stream) => return Err(Fault::Cut("the client left before the reply")),
     };
-    session.note_address(dialled.address, "up");
+    session.note_dialled(dialled.address, dialled.effort);
     let bound = dialled.stream.local_addr().unwrap_or(NO_ADDRESS);
     session.flow.watch.arm(session.rules.spans.handshake);
     write(stream, &Reply::Succeeded.encode(bound), session)

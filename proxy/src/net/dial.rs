@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use risefall::judge::{self, Judge};
 use tokio::net::TcpStream;
@@ -39,6 +40,19 @@ pub struct Dialled {
     pub stream: TcpStream,
     /// Where it leads: to the target, or to the parent that leads there.
     pub address: SocketAddr,
+    /// What it took.
+    pub effort: Effort,
+}
+
+/// What a dial took.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Effort {
+    /// Looking the name up; `None` if there was none.
+    pub resolve: Option<Duration>,
+    /// From the first dial to the connection, the parent's tunnel included.
+    pub connect: Option<Duration>,
+    /// How many addresses were dialled.
+    pub dials: usize,
 }
 
 impl Way {
@@ -76,7 +90,10 @@ impl Dialler {
     pub async fn dial(&self, target: &Target, way: &Way) -> Result<Dialled, Fault> {
         let mut dialled = self.dial_hop(target, way).await?;
         if let Some(parent) = &way.parent {
+            let asked = Instant::now();
             parent.lead(&mut dialled, target).await?;
+            let connect = dialled.effort.connect.unwrap_or_default();
+            dialled.effort.connect = Some(connect + asked.elapsed());
         }
         Ok(dialled)
     }
@@ -111,18 +128,18 @@ impl Dialler {
         judge: &Arc<dyn Judge>,
         guard: &Guard,
     ) -> Result<Dialled, Fault> {
-        let (stream, address) = match target.address() {
+        let (addresses, resolve) = match target.address() {
             Some(address) => {
                 check(guard, address)?;
-                judge::connect(judge, &[address]).await?
+                return dialled(judge, &[address], None).await;
             }
             None => {
-                let addresses = allowed(guard, self.resolver.resolve(target).await?)?;
-                judge::connect(judge, &addresses).await?
+                let asked = Instant::now();
+                let found = self.resolver.resolve(target).await?;
+                (allowed(guard, found)?, asked.elapsed())
             }
         };
-        stream.set_nodelay(true)?;
-        Ok(Dialled { stream, address })
+        dialled(judge, &addresses, Some(resolve)).await
     }
 
     /// Dials a parent's servers: a backup only when no other can be had. The fault is that of the
@@ -131,10 +148,7 @@ impl Dialler {
         let mut first = None;
         for servers in [&parent.servers, &parent.backups] {
             match self.dial_group(parent, servers, guard).await {
-                Ok(Some((stream, address))) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(Dialled { stream, address });
-                }
+                Ok(Some(dialled)) => return Ok(dialled),
                 Ok(None) => {}
                 Err(fault) => {
                     first.get_or_insert(fault);
@@ -150,8 +164,9 @@ impl Dialler {
         parent: &Parent,
         servers: &[Target],
         guard: &Guard,
-    ) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
+    ) -> Result<Option<Dialled>, Fault> {
         let (mut addresses, mut first) = (Vec::new(), None);
+        let asked = Instant::now();
         for server in servers {
             match self.resolver.resolve(server).await {
                 Ok(found) => addresses.extend(found),
@@ -171,9 +186,31 @@ impl Dialler {
         match first {
             Some(fault) if addresses.is_empty() => Err(fault),
             None if addresses.is_empty() => Ok(None),
-            _ => Ok(Some(judge::connect(&parent.judge, &addresses).await?)),
+            _ => {
+                let resolve = Some(asked.elapsed());
+                dialled(&parent.judge, &addresses, resolve).await.map(Some)
+            }
         }
     }
+}
+
+async fn dialled(
+    judge: &Arc<dyn Judge>,
+    addresses: &[SocketAddr],
+    resolve: Option<Duration>,
+) -> Result<Dialled, Fault> {
+    let began = Instant::now();
+    let won = judge::connect(judge, addresses).await?;
+    won.stream.set_nodelay(true)?;
+    Ok(Dialled {
+        stream: won.stream,
+        address: won.address,
+        effort: Effort {
+            resolve,
+            connect: Some(began.elapsed()),
+            dials: won.dials,
+        },
+    })
 }
 
 /// Keeps the addresses that may be dialled; when none may, tells why the first may not.

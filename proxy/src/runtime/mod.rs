@@ -222,7 +222,7 @@ pub fn start_with(
     let counters: Arc<[_]> = (0..workers).map(|_| Arc::default()).collect();
     let shared = Arc::new(Shared {
         force: Arc::clone(&force),
-        names: services.names,
+        names: Arc::clone(&services.names),
         access: services.access,
         clients: Arc::default(),
         memory: Arc::clone(&memory),
@@ -246,6 +246,7 @@ pub fn start_with(
             memory,
             draining: is_draining,
             operator: services.operator,
+            names: services.names,
             started: Instant::now(),
         };
         threads.push(threads::spawn_admin(door, report, all_ended, is_leaving)?);

@@ -5,8 +5,9 @@
 //! hold no writer and gather nothing.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufWriter, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,7 @@ pub struct Flush {
 pub struct AccessWriter {
     queue: RefCell<(NonBlocking, String)>,
     format: Format,
+    ids: Cell<u64>,
 }
 
 /// One line.
@@ -90,6 +92,22 @@ pub struct Line<'a> {
     pub health: &'static str,
     /// The error type, if it did not end well.
     pub fault: Option<&'static str>,
+    /// The forward proxy that served it.
+    pub forward: &'a str,
+    /// No other line of this process has it.
+    #[serde(serialize_with = "as_hexadecimal")]
+    pub id: u64,
+    /// How many addresses were dialled.
+    pub dials: usize,
+    /// Looking the name up, if there was one to be looked up.
+    #[serde(rename = "resolve_ms", serialize_with = "as_milliseconds_if_any")]
+    pub resolve: Option<Duration>,
+    /// From the first dial to the connection, if one was made.
+    #[serde(rename = "connect_ms", serialize_with = "as_milliseconds_if_any")]
+    pub connect: Option<Duration>,
+    /// From the request to the head of the origin's answer.
+    #[serde(rename = "first_byte_ms", serialize_with = "as_milliseconds_if_any")]
+    pub first_byte: Option<Duration>,
 }
 
 impl AccessLog {
@@ -146,6 +164,7 @@ impl AccessLog {
         AccessWriter {
             queue: RefCell::new((self.queue.clone(), String::new())),
             format: self.format,
+            ids: Cell::new(RandomState::new().hash_one(std::process::id())),
         }
     }
 
@@ -157,6 +176,14 @@ impl AccessLog {
 }
 
 impl AccessWriter {
+    /// A number for a request. It says nothing of how many there were before the process began.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        let id = self.ids.get();
+        self.ids.set(id.wrapping_add(1));
+        id
+    }
+
     /// Queues one line.
     pub fn write(&self, line: &Line<'_>) {
         let (queue, text) = &mut *self.queue.borrow_mut();
@@ -202,7 +229,22 @@ impl Line<'_> {
             Some(address) => write!(out, "{address}")?,
             None => out.push('-'),
         }
-        write!(out, " {} {}", self.health, self.fault.unwrap_or("-"))
+        write!(out, " {} {}", self.health, self.fault.unwrap_or("-"))?;
+        write!(
+            out,
+            " forward={} id={:016x} dials={}",
+            self.forward, self.id, self.dials
+        )?;
+        for (name, time) in [
+            ("resolve", self.resolve),
+            ("connect", self.connect),
+            ("first_byte", self.first_byte),
+        ] {
+            if let Some(time) = time {
+                write!(out, " {name}={:.1}ms", time.as_secs_f64() * 1e3)?;
+            }
+        }
+        Ok(())
     }
 
     fn write_json(&self, out: &mut String) -> std::fmt::Result {
@@ -225,6 +267,20 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
 
 fn as_milliseconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64((took.as_secs_f64() * 1e6).round() / 1e3)
+}
+
+fn as_milliseconds_if_any<S: serde::Serializer>(
+    took: &Option<Duration>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match took {
+        Some(took) => as_milliseconds(took, to),
+        None => to.serialize_none(),
+    }
+}
+
+fn as_hexadecimal<S: serde::Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{id:016x}"))
 }
 
 /// About 12 MB of usual lines. At worst, when every target is as long as it may be, 90 MB, and
@@ -251,6 +307,12 @@ mod tests {
             address: None,
             health: "falldown",
             fault: Some("destination_unavailable"),
+            forward: "office",
+            id: 0xbeef,
+            dials: 2,
+            resolve: None,
+            connect: Some(Duration::from_micros(340)),
+            first_byte: None,
         }
     }
 
@@ -262,7 +324,7 @@ mod tests {
         assert_eq!(
             rest,
             "127.0.0.1:50000 http GET http://example.com/ 503 0 61 1.2ms - falldown \
-             destination_unavailable"
+             destination_unavailable forward=office id=000000000000beef dials=2 connect=0.3ms"
         );
     }
 
@@ -304,5 +366,8 @@ mod tests {
         assert_eq!(value["ms"], 1.25);
         assert_eq!(value["address"], serde_json::Value::Null);
         assert_eq!(value["fault"], "destination_unavailable");
+        assert_eq!(value["id"], "000000000000beef");
+        assert_eq!(value["connect_ms"], 0.34);
+        assert_eq!(value["first_byte_ms"], serde_json::Value::Null);
     }
 }

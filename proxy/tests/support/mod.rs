@@ -126,7 +126,7 @@ impl Proxy {
         until(|| text().lines().count() >= count).await;
         let told = |line: &str| {
             let words = line.split(' ').skip(2).filter(|word| !word.ends_with("ms"));
-            words.collect::<Vec<_>>().join(" ")
+            words.take(9).collect::<Vec<_>>().join(" ")
         };
         text().lines().map(told).collect()
     }

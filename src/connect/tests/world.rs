@@ -113,7 +113,7 @@ impl World {
     ) -> Result<(Stream, char), ConnectError> {
         let (judge, options) = (&self.judge, &self.options);
         let won = race::connect(judge, &self.net, addresses, options, options.deadline()).await;
-        won.map(|(stream, address)| (stream, name(&address)))
+        won.map(|won| (won.stream, name(&won.address)))
     }
 
     /// From now on the host does that.

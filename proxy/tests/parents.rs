@@ -1,0 +1,183 @@
+//! Targets that are reached through another proxy.
+
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod support;
+
+use std::net::SocketAddr;
+
+use risefall_proxy::plan::{Server, UpstreamDraft};
+use risefall_proxy::proto::Target;
+use support::{Client, DeadPort, Origin, Proxy, policy, socks5, socks5_address};
+
+/// A proxy whose targets are reached through `servers`; those behind the first are backups.
+fn through(servers: &[SocketAddr]) -> Proxy {
+    let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+    Proxy::with(policy(), move |draft| {
+        let servers = servers.iter().enumerate().map(|(nth, server)| Server {
+            target: Target::parse(server).unwrap(),
+            is_backup: nth > 0,
+        });
+        draft.upstreams.push(UpstreamDraft {
+            name: "hub".to_owned(),
+            servers: servers.collect(),
+            policy: None,
+        });
+        draft.forwards[0].parent = Some("hub".to_owned());
+    })
+}
+
+fn connect(target: SocketAddr) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn requests_and_tunnels_go_through_the_parent() {
+    let origin = Origin::echo().await;
+    let parent = Proxy::start();
+    let proxy = through(&[parent.address]);
+    assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
+    let mut client = proxy.connect().await;
+    client.send(connect(origin.address)).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    client
+        .send(format!(
+            "GET / HTTP/1.1\r\nHost: {}\r\n\r\n",
+            origin.address
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 200);
+    drop(client);
+    let mut client = proxy.connect().await;
+    let (reply, _) = socks5(&mut client, &socks5_address(origin.address)).await;
+    assert_eq!(reply, 0);
+    drop(client);
+    // All three came to the parent: as a request, and as two tunnels.
+    let lines = parent.lines(3).await;
+    let protocols: Vec<_> = lines
+        .iter()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(protocols, ["http", "connect", "connect"], "{lines:?}");
+}
+
+#[tokio::test]
+async fn one_connection_to_the_parent_serves_requests_for_several_origins() {
+    let (one, other) = (Origin::echo().await, Origin::echo().await);
+    let hub = Origin::start(|mut client: Client| async move {
+        while !client.head().await.is_empty() {
+            client
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .await;
+        }
+    })
+    .await;
+    let proxy = through(&[hub.address]);
+    let mut client = proxy.connect().await;
+    for origin in [&one, &other, &one] {
+        let target = origin.address;
+        client
+            .send(format!(
+                "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(client.response().await.status(), 200);
+    }
+    assert_eq!(hub.connections(), 1);
+    assert_eq!(one.connections() + other.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_backup_is_taken_when_no_other_can_be_had() {
+    let origin = Origin::echo().await;
+    let (dead, backup) = (DeadPort::new(), Proxy::start());
+    let proxy = through(&[dead.address(), backup.address]);
+    for _ in 0..5 {
+        let mut client = proxy.connect().await;
+        client.send(connect(origin.address)).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    }
+    assert!(proxy.registry.is_fall_down(&dead.address()));
+    assert!(!proxy.registry.is_fall_down(&backup.address));
+}
+
+#[tokio::test]
+async fn what_a_parent_refuses_is_told_and_is_not_held_against_it() {
+    for (answer, status, reply) in [
+        ("HTTP/1.1 403 Forbidden\r\n\r\n", 403, 2),
+        ("HTTP/1.1 407 Who\r\nA: b\r\n\r\n", 502, 4),
+        ("HTTP/1.1 504 Late\r\n\r\n", 504, 6),
+        ("SSH-2.0-nonsense\r\n\r\n", 502, 1),
+        ("", 502, 1),
+    ] {
+        let hub = Origin::start(move |mut client: Client| async move {
+            client.head().await;
+            client.send(answer).await;
+        })
+        .await;
+        let proxy = through(&[hub.address]);
+        let target = SocketAddr::from(([127, 0, 0, 1], 9));
+        assert_eq!(
+            proxy.ask(connect(target)).await.status(),
+            status,
+            "{answer:?}"
+        );
+        let mut client = proxy.connect().await;
+        let found = socks5(&mut client, &socks5_address(target)).await.0;
+        assert_eq!(found, reply, "{answer:?}");
+        assert!(proxy.registry.statuses().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_rule_on_private_targets_holds_where_an_address_is_written() {
+    let parent = Proxy::start();
+    let address = parent.address;
+    let proxy = Proxy::with(policy(), move |draft| {
+        draft.upstreams.push(UpstreamDraft {
+            name: "hub".to_owned(),
+            servers: vec![Server {
+                target: Target::parse(&address.to_string()).unwrap(),
+                is_backup: false,
+            }],
+            policy: None,
+        });
+        draft.forwards[0].parent = Some("hub".to_owned());
+        draft.forwards[0].allow_private = Some(false);
+    });
+    let private = SocketAddr::from(([10, 0, 0, 1], 80));
+    assert_eq!(proxy.ask(connect(private)).await.status(), 403);
+    assert_eq!(proxy.get(private, "/").await.status(), 403);
+}
+
+#[tokio::test]
+async fn a_connection_that_one_listener_opened_is_none_for_a_stricter_one() {
+    use risefall_proxy::plan::ForwardDraft;
+    let origin = Origin::echo().await;
+    let proxy = Proxy::with(policy(), |draft| {
+        draft.forwards.push(ForwardDraft {
+            name: "strict".to_owned(),
+            allow_private: Some(false),
+            ..ForwardDraft::on(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+        });
+    });
+    assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
+    let strict = proxy.running().forward_addresses()[1];
+    let target = origin.address;
+    let mut client = Client::connect(strict).await;
+    client
+        .send(format!(
+            "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 403);
+    // And it is still there for the first.
+    assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
+    assert_eq!(origin.connections(), 1);
+}
