@@ -160,6 +160,30 @@ fn metrics_are_what_the_format_says_and_count_what_happened() {
             value(series)
         );
     }
+    // The page of the manual names all of them, and no other.
+    let manual = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let names = |text: &str| -> std::collections::BTreeSet<String> {
+        let words = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+        let names = words.filter(|word| word.starts_with("risefall_"));
+        names.map(str::to_owned).collect()
+    };
+    let scraped = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for line in scraped {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let total = if kind == "counter" { "_total" } else { "" };
+        let name = format!("{name}{total}");
+        assert!(
+            names(&manual).contains(&name),
+            "{name} is not in the manual"
+        );
+    }
+    let is_scraped = |name: &String| name.contains("memory") || names(&text).contains(name);
+    let gone: Vec<_> = names(&manual)
+        .into_iter()
+        .filter(|name| !name.ends_with("_seconds") && !is_scraped(name))
+        .collect();
+    assert!(gone.is_empty(), "the manual names {gone:?}");
     let dials = value("risefall_dials_total") + value("risefall_pool_reused_total");
     assert!((dials - 3.0).abs() < 0.1, "{dials}");
 }

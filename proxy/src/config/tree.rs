@@ -170,7 +170,8 @@ pub struct Admin {
     /// Where it listens: a loopback address, a Unix socket (`unix:` and its whole path), or `off`.
     /// A reload cannot change it.
     pub listen: Said<Control>,
-    /// Token that every request has to show, as `Authorization: Bearer TOKEN`. Default: none.
+    /// Token that requests have to show, as `Authorization: Bearer TOKEN`; all but the page itself,
+    /// `/health` and `/ready`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
     /// File that holds the token; its first line counts.
