@@ -219,9 +219,13 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
         "{}",
         lines[0]
     );
-    assert!(lines[0].ends_with(" up connection_refused"), "{}", lines[0]);
     assert!(
-        lines[3].ends_with(&format!(" {dead} falldown destination_unavailable")),
+        lines[0].contains(" up connection_refused forward=proxy "),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[3].contains(&format!(" {dead} falldown destination_unavailable ")),
         "{}",
         lines[3]
     );

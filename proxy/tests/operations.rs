@@ -257,6 +257,20 @@ fn health_outlives_the_process_in_its_file() {
 }
 
 #[test]
+fn a_balancer_is_given_time_to_notice_that_it_stops() {
+    let origin = Origin::start();
+    let text = file("").replace("threads = 2", "threads = 2\nstop_delay = \"1h\"");
+    let configured = Configured::start(&text);
+    let ready = || http(configured.admin(), "GET", "/ready", "").0;
+    assert_eq!(ready(), 200);
+    configured.running.signal(Signal::TERM);
+    until(|| ready() == 503);
+    get(&mut open(configured.running.proxy), origin.address);
+    configured.running.signal(Signal::TERM);
+    configured.running.end();
+}
+
+#[test]
 fn a_rotated_access_log_is_opened_anew_on_a_signal() {
     let origin = Origin::start();
     let configured = Configured::start(&file("").replace("\"off\"", "\"access.log\""));

@@ -143,6 +143,7 @@ struct Control {
     log: Log,
     state_file: Option<std::path::PathBuf>,
     drain: Duration,
+    stop_delay: Duration,
     registry: Registry,
     running: Running,
     access: Option<AccessLog>,
@@ -198,6 +199,7 @@ fn serve(
             log: settings.log,
             state_file: settings.state_file,
             drain: settings.plan.timeouts().drain,
+            stop_delay: settings.stop_delay,
             registry,
             running,
             access,
@@ -354,6 +356,7 @@ impl Control {
         };
         self.registry = registry;
         self.drain = drain;
+        self.stop_delay = settings.stop_delay;
         self.state_file = settings.state_file;
         if settings.log.level != self.log.level {
             self.levels.set(settings.log.level);
@@ -442,6 +445,7 @@ impl Control {
             self.running.leave_admin();
         } else {
             self.supervisor.stopping();
+            self.linger(signals).await;
         }
         say(format_args!(
             "risefall: draining for up to {}; a second signal ends it at once",
@@ -468,6 +472,24 @@ impl Control {
             cut => say(format_args!(
                 "risefall: stopped; {cut} connections were cut"
             )),
+        }
+    }
+}
+
+impl Control {
+    /// Goes on for a while, so that a balancer in front can notice that nothing more should come.
+    async fn linger(&self, signals: &mut Signals) {
+        if self.stop_delay.is_zero() {
+            return;
+        }
+        self.running.unready();
+        let delay = units::show(self.stop_delay);
+        say(format_args!(
+            "risefall: not ready any more; draining in {delay}, or at a second signal"
+        ));
+        tokio::select! {
+            () = tokio::time::sleep(self.stop_delay) => {}
+            () = signals.stop() => {}
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Settings {
     pub(super) plan: Plan,
     pub(super) policy: Policy,
     pub(super) log: Log,
+    pub(super) stop_delay: Duration,
     pub(super) state_file: Option<PathBuf>,
     pub(super) watch: bool,
     /// Whether somebody asked for a number of connections, or the default may give way.
@@ -77,11 +78,21 @@ pub(super) fn settle(tree: &Tree) -> Result<Settings, Vec<Refused>> {
             fault: Some(error.fault),
         }));
     });
+    if tree.process.stop_delay.0 > STOP_DELAY_MOST {
+        let most = units::show(STOP_DELAY_MOST);
+        let found = units::show(tree.process.stop_delay.0);
+        refused.push(Refused {
+            place: "process.stop_delay".to_owned(),
+            message: format!("found {found}, expected at most {most}"),
+            fault: None,
+        });
+    }
     match plan {
         Ok(plan) if refused.is_empty() => Ok(Settings {
             plan,
             policy,
             log: log(&tree.log),
+            stop_delay: tree.process.stop_delay.0,
             state_file: tree.process.state_file.as_ref().map(|said| said.0.clone()),
             watch: tree.process.watch,
             is_connections_said: tree.limits.connections.is_some(),
@@ -315,5 +326,6 @@ fn wide(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
+const STOP_DELAY_MOST: Duration = Duration::from_secs(60 * 60);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -85,6 +85,9 @@ pub struct Process {
     /// How long work in flight may go on after the signal to stop, and connections of a listener
     /// that a reload has removed.
     pub drain_timeout: Said<Duration>,
+    /// How long new work is still taken after the signal to stop, while `/ready` says no already:
+    /// the time that a balancer in front needs to notice.
+    pub stop_delay: Said<Duration>,
     /// File in which the health of addresses outlives the process: read at start, written at the
     /// end and every 30 s. Without it, a start knows nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -316,6 +319,7 @@ impl Default for Process {
         Self {
             threads: 0,
             drain_timeout: Said(bounds::Timeouts::default().drain),
+            stop_delay: Said(Duration::ZERO),
             state_file: None,
             watch: false,
         }

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memchr::memmem;
 use risefall::judge::Judge;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -17,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::error::Fault;
 use crate::net::dial::{Dialled, check};
 use crate::net::guard::Guard;
-use crate::proto::{Host, Target};
+use crate::proto::{Host, Parsed, Target, connect};
 
 /// A group of proxies that lead to the same targets.
 pub struct Parent {
@@ -71,14 +70,12 @@ impl Parent {
 
 /// The status of the parent's answer.
 async fn ask(stream: &mut TcpStream, target: &Target) -> io::Result<u16> {
-    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let head = read_head(stream).await?;
-    status(&head).ok_or_else(|| io::Error::other("found no HTTP/1.1 status line"))
+    stream.write_all(&connect::encode_request(target)).await?;
+    read_answer(stream).await
 }
 
-/// Reads up to the empty line and not a byte more.
-async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// Reads the head of the answer and not a byte more.
+async fn read_answer(stream: &mut TcpStream) -> io::Result<u16> {
     let mut head = Vec::new();
     loop {
         let before = head.len();
@@ -90,57 +87,24 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
             return Err(io::Error::other("it closed the connection in its answer"));
         }
         head.truncate(before + seen);
-        // The end may have begun in what was read before.
-        let from = before.saturating_sub(END.len() - 1);
-        let found = memmem::find(head.get(from..).unwrap_or_default(), END);
-        let is_whole = found.is_some();
-        if let Some(at) = found {
-            head.truncate(from + at + END.len());
+        let parsed = connect::parse_answer(&head).map_err(io::Error::other)?;
+        if let Parsed::Whole { consumed, .. } = parsed {
+            head.truncate(consumed);
         }
-        let taken = head.get_mut(before..).unwrap_or_default();
-        stream.read_exact(taken).await?;
-        if is_whole {
-            return Ok(head);
-        }
-        if head.len() > HEAD_MOST {
-            return Err(io::Error::other("the head of its answer is too long"));
+        stream
+            .read_exact(head.get_mut(before..).unwrap_or_default())
+            .await?;
+        if let Parsed::Whole { value, .. } = parsed {
+            return Ok(value);
         }
     }
 }
 
-fn status(head: &[u8]) -> Option<u16> {
-    let line = head.split(|&byte| byte == b'\r').next()?;
-    let rest = line
-        .strip_prefix(b"HTTP/1.1 ")
-        .or_else(|| line.strip_prefix(b"HTTP/1.0 "))?;
-    let digits = std::str::from_utf8(rest.get(..3)?).ok()?;
-    let is_ended = matches!(rest.get(3), None | Some(b' '));
-    digits.parse().ok().filter(|_| is_ended)
-}
-
-const END: &[u8] = b"\r\n\r\n";
 const PEEK: usize = 1024;
-const HEAD_MOST: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_is_three_digits_behind_the_version() {
-        for (head, expected) in [
-            ("HTTP/1.1 200 Connection established\r\n\r\n", Some(200)),
-            ("HTTP/1.0 407 \r\nA: b\r\n\r\n", Some(407)),
-            ("HTTP/1.1 200\r\n\r\n", Some(200)),
-            ("HTTP/1.1 2000\r\n\r\n", None),
-            ("HTTP/2 200\r\n\r\n", None),
-            ("HTTP/1.1 2x0 \r\n\r\n", None),
-            ("\r\n\r\n", None),
-            ("SSH-2.0-a\r\n\r\n", None),
-        ] {
-            assert_eq!(status(head.as_bytes()), expected, "{head:?}");
-        }
-    }
 
     #[tokio::test]
     async fn what_follows_the_head_is_left_for_the_target() {
@@ -155,8 +119,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        let head = read_head(&mut client).await.unwrap();
-        assert_eq!(head, b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+        assert_eq!(read_answer(&mut client).await.unwrap(), 200);
         said.await.unwrap();
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).await.unwrap();
@@ -171,9 +134,10 @@ mod tests {
             .unwrap();
         let (mut parent, _) = listener.accept().await.unwrap();
         tokio::spawn(async move {
+            let _ = parent.write_all(b"HTTP/1.1 200 OK\r\n").await;
             let _ = parent.write_all(&[b'a'; 64 * 1024]).await;
         });
-        let refused = read_head(&mut client).await.unwrap_err();
-        assert!(refused.to_string().contains("too long"), "{refused}");
+        let refused = read_answer(&mut client).await.unwrap_err();
+        assert!(refused.to_string().contains("longer than"), "{refused}");
     }
 }

@@ -9,6 +9,7 @@
 //! kept or reserved for it. The verdict on some bytes does not depend on how they were cut into
 //! reads.
 
+pub mod connect;
 pub mod screen;
 pub mod sniff;
 pub mod socks5;

@@ -428,9 +428,14 @@ impl Running {
         self.admin_error.as_deref()
     }
 
+    /// Says that it is not ready any more, and goes on.
+    pub fn unready(&self) {
+        self.draining.send_replace(true);
+    }
+
     /// Stops accepting. Idle connections end at once, work in flight has `time` to end by itself.
     pub fn drain(&self, time: Duration) {
-        self.draining.send_replace(true);
+        self.unready();
         self.order.send_if_modified(|order| {
             let is_new = *order == Order::Serve;
             if is_new {
