@@ -109,6 +109,22 @@ fn the_admin_api_on_a_unix_socket_is_its_owner_s() {
 }
 
 #[test]
+fn an_admin_address_that_a_file_asks_for_is_needed() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("risefall.toml");
+    let text = file("").replacen("127.0.0.1:0", &taken.local_addr().unwrap().to_string(), 1);
+    std::fs::write(&path, text).unwrap();
+    let refused = risefall(&["run", "-c", path.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        said(&refused).contains("the admin API cannot listen on"),
+        "{}",
+        said(&refused)
+    );
+}
+
+#[test]
 fn metrics_are_what_the_format_says_and_count_what_happened() {
     let origin = Origin::start();
     let configured = Configured::start(&file("[upstream.hub]\nservers = [\"127.0.0.1:9\"]\n"));
@@ -382,6 +398,19 @@ fn a_check_tells_every_mistake_and_prints_what_is_in_force() {
         );
     }
     assert_eq!(risefall(&["run", "-c", path_text]).status.code(), Some(2));
+    // A wrong element of a list does not move what is told of the others.
+    let servers = "[forward.a]\nlisten = \"127.0.0.1:0\"\n[upstream.b]\nservers = [\"a\", \"b:1\", \"b:1\"]\n";
+    std::fs::write(&path, servers).unwrap();
+    let refused = risefall(&["check", "-c", path_text]);
+    let words = "a.toml:4:24: upstream.b.servers[2]: b:1 is in this group already";
+    assert!(said(&refused).contains(words), "{}", said(&refused));
+    std::fs::write(&path, b"\xff\xfe\0").unwrap();
+    let refused = risefall(&["check", "-c", path_text]);
+    assert!(
+        said(&refused).contains("no text in UTF-8"),
+        "{}",
+        said(&refused)
+    );
     std::fs::write(
         &path,
         "[forward.a]\nlisten = \"127.0.0.1:0\"\n[admin]\ntoken = \"hunter2\"\n",

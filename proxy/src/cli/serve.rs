@@ -142,6 +142,7 @@ struct Control {
     source: Source,
     log: Log,
     state_file: Option<std::path::PathBuf>,
+    threads: usize,
     drain: Duration,
     stop_delay: Duration,
     registry: Registry,
@@ -187,6 +188,8 @@ fn serve(
         let services = Services {
             access: access.clone(),
             operator: Some(Arc::clone(&operator)),
+            // A one-line start goes on without an admin API that it was not asked for.
+            is_admin_needed: matches!(source, Source::File(_)),
             ..Services::new(Arc::new(registry.clone()))
         };
         let running = runtime::start_with(settings.plan.clone(), services, inherited)?;
@@ -198,6 +201,7 @@ fn serve(
             source,
             log: settings.log,
             state_file: settings.state_file,
+            threads: settings.plan.threads(),
             drain: settings.plan.timeouts().drain,
             stop_delay: settings.stop_delay,
             registry,
@@ -233,6 +237,8 @@ fn serve(
                 break;
             }
         }
+        // Whoever asks for something now is told that it is too late.
+        drop(requests);
         control.end(&mut signals).await;
         Ok(())
     })
@@ -336,7 +342,12 @@ impl Control {
                 format!("log.access: cannot open {}: {error}\n", path.display())
             })?;
         }
-        let plan = fit(settings.plan, settings.is_connections_said);
+        // One for each core is as many as there were at the start.
+        let plan = match said.tree.process.threads {
+            0 => settings.plan.with_threads(self.threads),
+            _ => settings.plan,
+        };
+        let plan = fit(plan, settings.is_connections_said);
         let registry = if *self.registry.policy() == settings.policy {
             self.registry.clone()
         } else {

@@ -87,6 +87,7 @@ impl<'a> Reader<'a> {
             tree,
             sources: self.sources,
             said,
+            formal: self.mistakes.len(),
             mistakes: self.mistakes,
         }
     }
@@ -319,8 +320,12 @@ fn read(path: &Path) -> io::Result<Source> {
     if file.metadata()?.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
     }
-    let mut text = String::new();
-    file.take(FILE_MOST + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_MOST + 1).read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::other(format!("it is no text in UTF-8: byte {at} is none of it"))
+    })?;
     if text.len() as u64 > FILE_MOST {
         return Err(io::Error::other(format!(
             "it has more than {FILE_MOST} bytes"

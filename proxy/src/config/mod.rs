@@ -36,6 +36,8 @@ pub struct Loaded {
     /// Every value that was said, with its place; what was refused as well.
     said: Node,
     mistakes: Vec<Mistake>,
+    /// How many of these cost the tree a part.
+    formal: usize,
 }
 
 impl Loaded {
@@ -74,14 +76,33 @@ impl Loaded {
 
     /// Adds what somebody else found wrong at `place`.
     pub fn refuse(&mut self, place: &str, message: String) {
-        let at = self.said.find(place).map(|(at, _)| at);
+        let place = self.as_written(place);
+        let at = self.said.find(&place).map(|(at, _)| at);
         self.mistakes.push(Mistake {
             at,
-            place: place.to_owned(),
+            place,
             message,
             help: None,
             also: None,
         });
+    }
+
+    /// The place of an element of a list in the file: what was refused of the list is not in the
+    /// tree, so the others have moved up there.
+    fn as_written(&self, place: &str) -> String {
+        let element = place
+            .strip_suffix(']')
+            .and_then(|rest| rest.rsplit_once('['));
+        let Some((list, Ok(nth))) = element.map(|(list, nth)| (list, nth.parse::<usize>())) else {
+            return place.to_owned();
+        };
+        let is_refused = |nth: usize| {
+            let element = format!("{list}[{nth}]");
+            let mut mistakes = self.mistakes.iter().take(self.formal);
+            mistakes.any(|mistake| mistake.place.starts_with(&element))
+        };
+        let written = (0..).filter(|&nth| !is_refused(nth)).nth(nth);
+        format!("{list}[{}]", written.unwrap_or(nth))
     }
 
     /// All that is wrong with it; `Ok` if nothing is.

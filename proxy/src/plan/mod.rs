@@ -127,6 +127,13 @@ impl Plan {
         self.threads
     }
 
+    /// The same plan for so many workers: those that run already.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
     /// The bounds.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -12,22 +12,28 @@ use super::worker::{Door, Worker};
 /// already, because closing a socket resets what waits in its queue.
 pub(super) async fn accept(listener: Rc<TcpListener>, door: Rc<Door>, worker: Rc<Worker>) {
     let context = &worker.context;
+    // Kept while nobody comes, or what ends meanwhile would use the rate up.
+    let mut has_right = false;
     while !context.draining.get() && !door.gate.draining.get() {
         if !worker.has_room(&door) {
             context.changed.notified().await;
             continue;
         }
-        if let Err(wait) = worker.may_accept(&door) {
+        if !has_right && let Err(wait) = worker.may_accept(&door) {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = context.changed.notified() => {}
             }
             continue;
         }
+        has_right = true;
         tokio::select! {
             biased;
             accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => worker.serve(stream, client, &door),
+                Ok((stream, client)) => {
+                    has_right = false;
+                    worker.serve(stream, client, &door);
+                }
                 Err(error) => {
                     if worker.complain(&error) {
                         tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -77,6 +77,9 @@ pub enum StartError {
     /// Listeners could not be had.
     #[error("{}", join(.0))]
     Bind(Vec<BindError>),
+    /// The admin API could not be had, and is needed.
+    #[error("the admin API {0}")]
+    Admin(String),
     /// A thread or its event loop could not be had.
     #[error("cannot start a worker: {0}")]
     Worker(#[from] std::io::Error),
@@ -148,6 +151,8 @@ pub struct Services {
     pub access: Option<AccessLog>,
     /// Asked by the admin API to reload; `None` where nobody can.
     pub operator: Option<Arc<Operator>>,
+    /// Whether the proxy must not start without its admin API.
+    pub is_admin_needed: bool,
 }
 
 impl Services {
@@ -159,14 +164,15 @@ impl Services {
             names: Arc::new(SystemNames),
             access: None,
             operator: None,
+            is_admin_needed: false,
         }
     }
 }
 
 /// Starts `plan`: listens, and serves until [`Running::drain`] or [`Running::cut`].
 ///
-/// If the admin address cannot be had, the proxy goes on without it; see
-/// [`Running::admin_error`].
+/// If the admin address cannot be had, the proxy goes on without it, unless it
+/// [is needed](Services::is_admin_needed); see [`Running::admin_error`].
 ///
 /// # Errors
 ///
@@ -199,6 +205,7 @@ pub fn start_with(
         .map(|admin| Door::open(&admin.at, admin_socket))
     {
         Some(Ok(door)) => (Some(door), None),
+        Some(Err(error)) if services.is_admin_needed => return Err(StartError::Admin(error)),
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };

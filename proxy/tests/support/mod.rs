@@ -82,6 +82,7 @@ impl Proxy {
             names,
             access: Some(access),
             operator: None,
+            is_admin_needed: false,
         };
         let running = runtime::start(plan, services).unwrap();
         Self {
