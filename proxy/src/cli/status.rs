@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use super::ask::{self, AskError, Door, start_of};
 use super::check::print;
 use super::{address, failed};
-use crate::admin::report::{AddressReport, AddressStatus, ProxyStatus};
+use crate::admin::report::{
+    AddressReport, AddressStatus, ListenerStatus, ProxyStatus, UpstreamStatus,
+};
 use crate::units;
 
 /// Show which addresses the running proxy holds for failing or down, or why one of them is.
@@ -88,14 +90,13 @@ impl Status {
 }
 
 fn show(status: &ProxyStatus) -> String {
-    let listeners = status.listeners.iter();
-    let listeners: Vec<_> = listeners.map(|one| one.address.to_string()).collect();
     let mut out = format!(
-        "risefall {} on {}, up {}{}\n",
+        "risefall {}, up {}{}, process {}, generation {}\n",
         status.version,
-        listeners.join(", "),
         about(status.uptime_ms),
         if status.ready { "" } else { ", draining" },
+        status.pid,
+        status.generation,
     );
     let traffic = &status.traffic;
     out.push_str(&format!(
@@ -108,6 +109,13 @@ fn show(status: &ProxyStatus) -> String {
         let ago = about(reload.age_ms);
         out.push_str(&format!("reload {how} {ago} ago: {summary}\n"));
     }
+    out.push('\n');
+    out.push_str(&listeners(&status.listeners));
+    if !status.upstreams.is_empty() {
+        out.push('\n');
+        out.push_str(&upstreams(&status.upstreams));
+    }
+    out.push('\n');
     if status.health.is_empty() {
         out.push_str("no failing addresses\n");
     } else {
@@ -120,6 +128,41 @@ fn show(status: &ProxyStatus) -> String {
         ));
     }
     out
+}
+
+fn listeners(all: &[ListenerStatus]) -> String {
+    let heads = ["LISTENER", "ADDRESS", "OPEN", "ACCEPTED", "REFUSED"];
+    let mut rows = vec![heads.map(String::from)];
+    rows.extend(all.iter().map(|one| {
+        [
+            one.name.clone(),
+            one.address.to_string(),
+            one.connections.to_string(),
+            one.accepted.to_string(),
+            one.refused.to_string(),
+        ]
+    }));
+    aligned(&rows)
+}
+
+fn upstreams(all: &[UpstreamStatus]) -> String {
+    let mut rows = vec![["UPSTREAM", "SERVER", "STATE"].map(String::from)];
+    for upstream in all {
+        rows.extend(upstream.endpoints.iter().map(|one| {
+            let state = match &one.status {
+                Some(status) => words(&status.state),
+                // Its addresses, if something is held against them, are below.
+                None => "-".to_owned(),
+            };
+            let backup = if one.backup { " (backup)" } else { "" };
+            [
+                upstream.name.clone(),
+                format!("{}{backup}", one.address),
+                state,
+            ]
+        }));
+    }
+    aligned(&rows)
 }
 
 fn show_address(report: &AddressReport) -> String {
