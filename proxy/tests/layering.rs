@@ -90,7 +90,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["crate::forward", "crate::net::dial", "crate::upstream"],
+        &["crate::forward", "crate::upstream::dial", "crate::upstream"],
     ),
     (
         "telemetry",

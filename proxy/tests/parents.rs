@@ -12,7 +12,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use risefall_proxy::plan::{Server, UpstreamDraft};
+use risefall_proxy::plan::{Balance, KeyBy, Server, UpstreamDraft};
 use risefall_proxy::proto::Target;
 use support::{Client, DeadPort, Origin, Proxy, policy, socks5, socks5_address};
 
@@ -22,11 +22,14 @@ fn through(servers: &[SocketAddr]) -> Proxy {
     Proxy::with(policy(), move |draft| {
         let servers = servers.iter().enumerate().map(|(nth, server)| Server {
             target: Target::parse(server).unwrap(),
+            weight: 1,
             is_backup: nth > 0,
         });
         draft.upstreams.push(UpstreamDraft {
             name: "hub".to_owned(),
             servers: servers.collect(),
+            balance: Balance::default(),
+            by: KeyBy::default(),
             policy: None,
         });
         draft.forwards[0].parent = Some("hub".to_owned());
@@ -144,8 +147,11 @@ async fn a_rule_on_private_targets_holds_where_an_address_is_written() {
             name: "hub".to_owned(),
             servers: vec![Server {
                 target: Target::parse(&address.to_string()).unwrap(),
+                weight: 1,
                 is_backup: false,
             }],
+            balance: Balance::default(),
+            by: KeyBy::default(),
             policy: None,
         });
         draft.forwards[0].parent = Some("hub".to_owned());
@@ -180,4 +186,110 @@ async fn a_connection_that_one_listener_opened_is_none_for_a_stricter_one() {
     // And it is still there for the first.
     assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
     assert_eq!(origin.connections(), 1);
+}
+
+/// A proxy that answers every request, and counts its connections.
+async fn hub() -> Origin {
+    Origin::start(|mut client: Client| async move {
+        loop {
+            client.head().await;
+            client
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .await;
+        }
+    })
+    .await
+}
+
+fn balanced(balance: Balance, by: KeyBy, weighted: &[(SocketAddr, u16)]) -> Proxy {
+    let servers = weighted.iter().map(|(server, weight)| Server {
+        target: Target::parse(&server.to_string()).unwrap(),
+        weight: *weight,
+        is_backup: false,
+    });
+    let servers: Vec<_> = servers.collect();
+    Proxy::with(policy(), move |draft| {
+        draft.upstreams.push(UpstreamDraft {
+            name: "hub".to_owned(),
+            servers,
+            balance,
+            by,
+            policy: None,
+        });
+        draft.forwards[0].parent = Some("hub".to_owned());
+    })
+}
+
+/// How many of `tunnels` tunnels, all open at once, each of the hubs got.
+async fn spread(proxy: &Proxy, hubs: &[&Origin], targets: impl Iterator<Item = u16>) -> Vec<usize> {
+    let mut open = Vec::new();
+    for port in targets {
+        let mut client = proxy.connect().await;
+        client.send(connect(([192, 0, 2, 1], port).into())).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+        open.push(client);
+    }
+    hubs.iter().map(|hub| hub.connections()).collect()
+}
+
+#[tokio::test]
+async fn servers_take_turns_by_weight_and_the_idlest_is_found() {
+    for balance in [Balance::RoundRobin, Balance::LeastConn] {
+        let (one, other) = (hub().await, hub().await);
+        let weighted = [(one.address, 3), (other.address, 1)];
+        let proxy = balanced(balance, KeyBy::Client, &weighted);
+        let counts = spread(&proxy, &[&one, &other], 1..=12).await;
+        assert_eq!(counts, [9, 3], "{balance:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hash_keeps_a_client_or_a_target_at_its_server() {
+    let (one, other) = (hub().await, hub().await);
+    let weighted = [(one.address, 1), (other.address, 1)];
+    let proxy = balanced(Balance::Hash, KeyBy::Client, &weighted);
+    let mut counts = spread(&proxy, &[&one, &other], 1..=6).await;
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 6], "one client, one server");
+    let proxy = balanced(Balance::Hash, KeyBy::Target, &weighted);
+    let before = one.connections();
+    spread(&proxy, &[&one, &other], 1..=4).await;
+    let moved = one.connections() - before;
+    assert!(
+        moved == 0 || moved == 4,
+        "one host, one server, whatever the port"
+    );
+}
+
+#[tokio::test]
+async fn requests_are_balanced_too_and_each_server_keeps_its_connection() {
+    let (one, other) = (hub().await, hub().await);
+    let weighted = [(one.address, 1), (other.address, 1)];
+    let proxy = balanced(Balance::RoundRobin, KeyBy::Client, &weighted);
+    let mut client = proxy.connect().await;
+    for _ in 0..10 {
+        client
+            .send("GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n")
+            .await;
+        assert_eq!(client.response().await.status(), 200);
+    }
+    assert_eq!((one.connections(), other.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_is_dead_or_silent_costs_no_client_its_answer() {
+    let (well, dead) = (hub().await, DeadPort::new());
+    let (hole, _filling) = support::black_hole().await;
+    let hole = hole.local_addr().unwrap().as_socket().unwrap();
+    for lost in [dead.address(), hole] {
+        let weighted = [(lost, 1), (well.address, 1)];
+        let proxy = balanced(Balance::RoundRobin, KeyBy::Client, &weighted);
+        for port in 1..=12 {
+            let mut client = proxy.connect().await;
+            client.send(connect(([192, 0, 2, 1], port).into())).await;
+            let head = tokio::time::timeout(support::SOON, client.head());
+            let head = head.await.unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "{lost}: {head}");
+        }
+    }
 }

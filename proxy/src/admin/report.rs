@@ -111,6 +111,8 @@ pub struct UpstreamStatus {
 pub struct EndpointStatus {
     /// As the configuration says it: an address or a name, with its port.
     pub address: String,
+    /// Its share.
+    pub weight: u16,
     /// Whether it is tried only when no other can be had.
     pub backup: bool,
     /// Its health, if it is an address.
@@ -395,6 +397,7 @@ fn upstreams(force: &InForce) -> Vec<UpstreamStatus> {
         endpoints: (upstream.servers().iter())
             .map(|server| EndpointStatus {
                 address: server.target.to_string(),
+                weight: server.weight,
                 backup: server.is_backup,
                 status: (server.target.address())
                     .map(|address| AddressStatus::of(&force.judge.status(&address))),

@@ -10,7 +10,8 @@ use crate::bounds::{Limits, Timeouts};
 use crate::config::scalar;
 use crate::config::tree::{self, Member, OneOrMany, Tree};
 use crate::plan::{
-    Admin, Control, Draft, ForwardDraft, Plan, PlanFault, Protocols, Server, Token, UpstreamDraft,
+    Admin, Balance, Control, Draft, ForwardDraft, KeyBy, Plan, PlanFault, Protocols, Server, Token,
+    UpstreamDraft,
 };
 use crate::proto::Target;
 use crate::telemetry::access::{Format, Sink};
@@ -173,12 +174,16 @@ fn upstream(
     refused: &mut Vec<Refused>,
 ) -> UpstreamDraft {
     let servers = said.servers.iter().enumerate().filter_map(|(nth, member)| {
-        let (address, is_backup) = match member {
-            Member::Plain(address) => (&address.0, false),
-            Member::Table(table) => (&table.address.0, table.backup),
+        let (address, weight, is_backup) = match member {
+            Member::Plain(address) => (&address.0, 1, false),
+            Member::Table(table) => (&table.address.0, table.weight, table.backup),
         };
         match Target::parse(&address.0) {
-            Ok(target) => Some(Server { target, is_backup }),
+            Ok(target) => Some(Server {
+                target,
+                weight,
+                is_backup,
+            }),
             Err(error) => {
                 refused.push(Refused {
                     place: format!("upstream.{name}.servers[{nth}]"),
@@ -220,6 +225,17 @@ fn upstream(
     UpstreamDraft {
         name: name.to_owned(),
         servers,
+        balance: match said.balance {
+            tree::Balance::RoundRobin => Balance::RoundRobin,
+            tree::Balance::LeastConn => Balance::LeastConn,
+            tree::Balance::Random => Balance::Random,
+            tree::Balance::P2c => Balance::P2c,
+            tree::Balance::Hash => Balance::Hash,
+        },
+        by: match said.hash_by {
+            tree::HashBy::Client => KeyBy::Client,
+            tree::HashBy::Target => KeyBy::Target,
+        },
         policy,
     }
 }

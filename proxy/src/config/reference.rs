@@ -27,9 +27,24 @@ fn tables(out: &mut String) -> std::fmt::Result {
             let one = resolved(&said["additionalProperties"]);
             writeln!(out, "\n## `[{name}.NAME]`\n\n{}\n", description(said))?;
             keys(out, one, fields(one))?;
+            elements(out, &format!("{name}.NAME"), one)?;
         } else if table["properties"].is_object() {
             writeln!(out, "\n## `[{name}]`\n\n{}\n", description(said))?;
             keys(out, table, fields(table))?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys of lists whose elements may be tables.
+fn elements(out: &mut String, place: &str, table: &Json) -> std::fmt::Result {
+    for (key, said) in fields(table) {
+        let items = resolved(said).get("items");
+        let forms = items.and_then(|items| items.get("anyOf")?.as_array());
+        let mut forms = forms.into_iter().flatten().map(resolved);
+        if let Some(element) = forms.find(|form| form["properties"].is_object()) {
+            writeln!(out, "\nAn element of `{place}.{key}` that is a table:\n")?;
+            keys(out, element, fields(element))?;
         }
     }
     Ok(())

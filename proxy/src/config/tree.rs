@@ -276,9 +276,18 @@ pub enum Protocol {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// The servers, tried in this order.
+    /// The servers.
     #[schemars(length(min = 1))]
     pub servers: Vec<Member>,
+    /// How one is chosen: `round-robin` (each in turn), `least-conn` (the fewest connections),
+    /// `random`, `p2c` (of two at random the idler and quicker one) or `hash` (the same for the
+    /// same `hash_by`). All by weight, each worker for itself; one that is down is passed over, one
+    /// that does not answer is left for the next.
+    #[serde(default)]
+    pub balance: Balance,
+    /// What `hash` is taken of: the `client`'s address, or the `target`'s host.
+    #[serde(default)]
+    pub hash_by: HashBy,
     /// Failures in a row that take a server down. Default: that of `[health]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 255))]
@@ -290,6 +299,31 @@ pub struct Upstream {
     /// How long a down server is not dialled. Default: that of `[health]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_timeout: Option<Said<Duration>>,
+}
+
+/// How a server is chosen.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Balance {
+    #[default]
+    RoundRobin,
+    LeastConn,
+    Random,
+    P2c,
+    Hash,
+}
+
+/// What of a request a server is chosen by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum HashBy {
+    #[default]
+    Client,
+    Target,
 }
 
 /// A server of a group.
@@ -309,6 +343,10 @@ pub enum Member {
 pub struct MemberTable {
     /// Where it is.
     pub address: Said<Server>,
+    /// Its share, beside those of the others.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 256))]
+    pub weight: u16,
     /// Whether it is tried only when no other is up.
     #[serde(default)]
     pub backup: bool,
@@ -400,6 +438,10 @@ impl Default for Limits {
     }
 }
 
+fn one() -> u16 {
+    1
+}
+
 fn all_protocols() -> Vec<Protocol> {
     vec![Protocol::Http, Protocol::Socks5]
 }
@@ -408,9 +450,5 @@ fn all_protocols() -> Vec<Protocol> {
 pub(super) const UNBUILT: &[(&str, &[&str])] = &[
     ("", &["site", "stream", "tunnel"]),
     ("forward", &["users", "users_file"]),
-    (
-        "upstream",
-        &["balance", "check", "tls", "http", "fail_open", "tunnel"],
-    ),
-    ("servers", &["weight"]),
+    ("upstream", &["check", "tls", "http", "fail_open", "tunnel"]),
 ];

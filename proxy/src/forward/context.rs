@@ -16,13 +16,14 @@ use tracing::Level;
 use crate::error::Fault;
 use crate::forward::body::Upload;
 use crate::forward::http;
-use crate::net::dial::{Dialler, Way};
 use crate::net::guard::Guard;
-use crate::net::parent::Parent;
 use crate::net::ticks::{Span, Ticks};
 use crate::plan::{Forward, Plan, Upstream};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::counters::{Counters, ListenerCounts};
+use crate::upstream::dial::{Dialler, Way};
+use crate::upstream::group::Group;
+use crate::upstream::parent::Parent;
 use crate::upstream::pool::Pool;
 
 /// One worker's means. Lives as long as the worker, across plans.
@@ -270,21 +271,15 @@ fn lead_by(upstream: &Upstream, judge: &Arc<dyn Judge>, answer: Duration) -> Par
         (Some(policy), Some(registry)) => Arc::new(registry.with_policy(Arc::clone(policy))),
         _ => Arc::clone(judge),
     };
-    let those = |is_backup| {
-        let servers = upstream.servers.iter();
-        let those = servers.filter(move |server| server.is_backup == is_backup);
-        those
-            .map(|server| server.target.clone())
-            .collect::<Vec<_>>()
-    };
-    let (servers, backups) = (those(false), those(true));
-    // No authority begins so.
-    let key = format!("parent {} {servers:?} {backups:?}", upstream.name);
-    Parent {
+    let group = Group::new(
+        &upstream.name,
+        upstream.servers.clone(),
+        upstream.balance,
         judge,
-        servers,
-        backups,
-        key: key.into(),
+    );
+    Parent {
+        group: Rc::new(group),
+        by: upstream.by,
         answer,
     }
 }

@@ -15,8 +15,9 @@ use crate::error::Fault;
 use crate::forward::body::{Reply, Upload};
 use crate::forward::session::{Phase, Progress, Session, What};
 use crate::forward::{answer, headers};
-use crate::net::dial::Dialled;
 use crate::proto::Target;
+use crate::upstream::dial::Dialled;
+use crate::upstream::group::Group;
 use crate::upstream::pool::Lease;
 
 /// Serves one request.
@@ -83,7 +84,8 @@ async fn dial_tunnel(session: &Session, request: &Request<Incoming>) -> Result<D
     let authority = request.uri().authority().map_or("", Authority::as_str);
     let target = Target::parse(authority)?;
     let dialler = &session.context.dialler;
-    in_time(session, dialler.dial(&target, &session.rules.way)).await
+    let errand = session.errand(&target);
+    in_time(session, dialler.dial(errand, &session.rules.way)).await
 }
 
 /// A dial has deadlines of its own; the request may have a shorter one.
@@ -164,16 +166,20 @@ async fn send(
 ) -> Result<(Response<Incoming>, Lease<Upload>), Fault> {
     let way = &session.rules.way;
     let target = Target::parse_or_port(authority, HTTP_PORT)?;
-    let key = match &way.parent {
+    let errand = session.errand(&target);
+    let dialler = &session.context.dialler;
+    let candidates = match &way.parent {
         Some(parent) => {
             // Its connections lead anywhere, so an open one proves nothing about this target.
             parent.check(&way.guard, &target)?;
-            &*parent.key
+            dialler.candidates(errand, parent, &way.guard).await?
         }
-        None => authority,
+        None => Vec::new(),
     };
+    let key = candidates.first().map_or(authority, |member| &*member.key);
     if let Some(mut lease) = take_open(session, key, &request).await {
         session.context.counters.reused.bump();
+        lease.busy = candidates.first().map(Group::busy);
         session.note_address(lease.address, "pooled");
         let spare = SpareHead::of(&request);
         request = match try_send(session, &mut lease, request).await {
@@ -187,16 +193,15 @@ async fn send(
             Err(Unsent::Failed(fault)) => return Err(fault),
         };
     }
-    let dial = session.context.dialler.dial_hop(&target, way);
+    let dial = dialler.dial_hop(errand, way, candidates);
     let dialled = in_time(session, dial).await?;
+    let busy = dialled.busy;
     let address = dialled.address;
     session.note_dialled(address, dialled.effort);
-    let mut lease = (session
-        .context
-        .pool
-        .adopt(key, dialled.stream, address)
-        .await)
-        .map_err(|error| broken(address, &error))?;
+    let key = busy.as_ref().map_or(authority, |busy| &*busy.member().key);
+    let adopted = session.context.pool.adopt(key, dialled.stream, address);
+    let mut lease = adopted.await.map_err(|error| broken(address, &error))?;
+    lease.busy = busy;
     match try_send(session, &mut lease, request).await {
         Ok(response) => Ok((response, lease)),
         Err(Unsent::Lost(fault) | Unsent::Failed(fault)) => Err(fault),
@@ -242,6 +247,9 @@ async fn try_send(
     flow.behind_upload.set(spans.body_idle);
     if let Some(Ok(_)) = &sent {
         session.note_first_byte();
+        if let (Some(parent), Some(busy)) = (&session.rules.way.parent, &lease.busy) {
+            parent.group.note(busy);
+        }
     }
     let Some(sent) = sent else {
         return Err(Unsent::Failed(timed_out(session, address)));

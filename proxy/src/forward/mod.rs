@@ -21,10 +21,10 @@ use tokio::net::TcpStream;
 use crate::error::Fault;
 use crate::forward::context::{ONE_WAY, Place, Rules};
 use crate::forward::session::{Session, What};
-use crate::net::dial::Dialled;
 use crate::net::relay::{self, Ended, Patience};
 use crate::net::scratch;
 use crate::proto::sniff::{Sniffed, sniff};
+use crate::upstream::dial::Dialled;
 
 /// Serves one client connection to its end. A client with `barred` is only told why.
 ///

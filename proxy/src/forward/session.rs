@@ -10,13 +10,13 @@ use hyper::{Method, Uri};
 use crate::bounds;
 use crate::error::{Fault, NoStream};
 use crate::forward::context::{Context, Place, Rules};
-use crate::net::dial::{Dialled, Effort};
 use crate::net::relay::Moved;
 use crate::net::ticks::{Span, Watch};
 use crate::proto::Target;
 use crate::proto::screen::{Limits, Screen};
 use crate::telemetry::access::Line;
 use crate::telemetry::counters::Protocol;
+use crate::upstream::dial::{Dialled, Effort, Errand};
 
 /// One client connection.
 pub(super) struct Session {
@@ -130,6 +130,14 @@ impl Session {
     pub(super) fn is_draining(&self) -> bool {
         let context = &self.context;
         context.draining.get() || self.place.gate.draining.get() || context.tight.get()
+    }
+
+    /// What a server is chosen for, when one has to be.
+    pub(super) fn errand<'a>(&self, target: &'a Target) -> Errand<'a> {
+        Errand {
+            client: self.client.ip(),
+            target,
+        }
     }
 
     /// Begins an exchange or a tunnel; the access line tells its end.

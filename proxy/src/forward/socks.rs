@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 use crate::error::Fault;
 use crate::forward::session::{Session, What};
 use crate::forward::{Tunnel, http, read_more};
-use crate::net::dial::Dialled;
 use crate::proto::socks5::{self, Method, NO_ADDRESS, Reply, Request};
 use crate::proto::{Parsed, Target};
+use crate::upstream::dial::Dialled;
 
 /// Serves the handshake; gives the tunnel if there is one. `bytes` were read before.
 ///
@@ -118,7 +118,8 @@ async fn connect(
     if let Some(fault) = barred {
         return Err(fault);
     }
-    let dial = session.context.dialler.dial(target, &session.rules.way);
+    let errand = session.errand(target);
+    let dial = session.context.dialler.dial(errand, &session.rules.way);
     let dialled = tokio::select! {
         biased;
         dialled = dial => dialled?,

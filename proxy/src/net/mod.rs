@@ -2,11 +2,9 @@
 //!
 //! Nothing here knows HTTP, configuration or plans; what is needed of them comes as plain values.
 
-pub mod dial;
 pub mod guard;
 pub mod inherit;
 pub mod listen;
-pub mod parent;
 pub mod relay;
 pub mod resolve;
 pub mod scratch;

@@ -9,7 +9,10 @@ use ipnet::IpNet;
 use risefall::Policy;
 
 use super::error::{PlanError, PlanFault};
-use super::{Access, Admin, Control, Forward, Limits, Plan, Protocols, Server, Timeouts, Upstream};
+use super::{
+    Access, Admin, Balance, Control, Forward, KeyBy, Limits, Plan, Protocols, Server, Timeouts,
+    Upstream,
+};
 use crate::units;
 
 /// What the operator said; what was not said keeps its default.
@@ -54,6 +57,10 @@ pub struct UpstreamDraft {
     pub name: String,
     /// The servers, in the order in which they are tried.
     pub servers: Vec<Server>,
+    /// How one is chosen. Default: each in turn.
+    pub balance: Balance,
+    /// What of a request it is chosen by, if the balance asks for that. Default: its client.
+    pub by: KeyBy,
     /// When one of them is down. Default: the policy of the process.
     pub policy: Option<Policy>,
 }
@@ -292,6 +299,8 @@ impl UpstreamDraft {
         Upstream {
             name: self.name,
             servers: self.servers,
+            balance: self.balance,
+            by: self.by,
             policy: self.policy.map(Arc::new),
         }
     }
@@ -512,8 +521,11 @@ mod tests {
                 name: "hub".to_owned(),
                 servers: vec![Server {
                     target: Target::parse("10.0.0.1:3128").unwrap(),
+                    weight: 1,
                     is_backup: false,
                 }],
+                balance: Balance::default(),
+                by: KeyBy::default(),
                 policy: None,
             }],
             ..with(ForwardDraft {
@@ -534,11 +546,14 @@ mod tests {
     fn a_group_has_each_server_once_and_not_only_backups() {
         let server = |text, is_backup| Server {
             target: Target::parse(text).unwrap(),
+            weight: 1,
             is_backup,
         };
         let upstream = |servers| UpstreamDraft {
             name: "hub".to_owned(),
             servers,
+            balance: Balance::default(),
+            by: KeyBy::default(),
             policy: None,
         };
         let draft = |servers| Draft {

@@ -16,7 +16,9 @@ use ipnet::IpNet;
 use risefall::Policy;
 
 pub use crate::bounds::{Limits, Timeouts};
-use crate::proto::Target;
+pub use crate::upstream::balance::Balance;
+pub use crate::upstream::group::Server;
+pub use crate::upstream::parent::KeyBy;
 pub(crate) use draft::overlap;
 pub use draft::{Draft, ForwardDraft, UpstreamDraft};
 pub use error::{PlanError, PlanFault};
@@ -60,17 +62,12 @@ pub struct Upstream {
     pub(crate) name: String,
     /// Never empty.
     pub(crate) servers: Vec<Server>,
+    /// How one is chosen.
+    pub(crate) balance: Balance,
+    /// What of a request it is chosen by, if the balance asks for that.
+    pub(crate) by: KeyBy,
     /// When one of them is down; `None` for the policy of the process.
     pub(crate) policy: Option<Arc<Policy>>,
-}
-
-/// One server of a group.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Server {
-    /// Where it is.
-    pub target: Target,
-    /// Whether it is tried only when no other can be had.
-    pub is_backup: bool,
 }
 
 /// Who may use a listener.

@@ -26,12 +26,12 @@ use crate::bounds::{Limits, Timeouts};
 use crate::error::Fault;
 use crate::forward;
 use crate::forward::context::{Context, Counts, Gate, Rules};
-use crate::net::dial::Dialler;
 use crate::net::inherit;
 use crate::net::resolve::Resolver;
 use crate::net::ticks::Ticks;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::log::Complaints;
+use crate::upstream::dial::Dialler;
 use crate::upstream::pool::{Pool, PoolLimits};
 
 /// What a worker is told while it runs.

@@ -1,3 +1,7 @@
-//! What stands between a request and its server: connections to origins, kept for the next one.
+//! Servers: groups of them, which one is next, the way there, and connections that are kept.
 
+pub mod balance;
+pub mod dial;
+pub mod group;
+pub mod parent;
 pub mod pool;

@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use crate::net::ticks::{Span, Ticks};
+use crate::upstream::group::Busy;
 
 /// One worker's idle connections.
 pub struct Pool<B> {
@@ -37,6 +38,8 @@ pub struct Lease<B> {
     pub address: SocketAddr,
     /// Whether it has served a request before: if so, its server may close it at any moment.
     pub is_reused: bool,
+    /// The server of a group that this request keeps busy.
+    pub busy: Option<Busy>,
     key: Rc<str>,
     driver: Driver,
     pool: Rc<Shared<B>>,
@@ -119,6 +122,7 @@ where
             sender,
             address,
             is_reused: true,
+            busy: None,
             key,
             driver,
             pool: Rc::clone(&self.shared),
@@ -150,6 +154,7 @@ where
             sender,
             address,
             is_reused: false,
+            busy: None,
             key: authority.into(),
             driver: Driver(driver.abort_handle()),
             pool: Rc::clone(&self.shared),

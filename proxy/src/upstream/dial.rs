@@ -3,7 +3,8 @@
 //! A dial resolves the target, judges each address by the listener's rules, and asks the health
 //! registry, which dials what is not down and remembers how that went.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,15 @@ use tokio::net::TcpStream;
 
 use crate::error::Fault;
 use crate::net::guard::{Guard, Verdict};
-use crate::net::parent::Parent;
 use crate::net::resolve::Resolver;
 use crate::proto::Target;
 use crate::telemetry::counters::Counters;
+use crate::upstream::group::{Busy, Group, Member};
+use crate::upstream::parent::Parent;
 
 /// Dials for the clients of one worker.
 pub struct Dialler {
-    resolver: Resolver,
+    resolver: Rc<Resolver>,
     counters: Arc<Counters>,
 }
 
@@ -42,6 +44,17 @@ pub struct Dialled {
     pub address: SocketAddr,
     /// What it took.
     pub effort: Effort,
+    /// The server of a group that it leads to, which is busy as long as this lives.
+    pub busy: Option<Busy>,
+}
+
+/// What a server of a group is chosen for.
+#[derive(Clone, Copy, Debug)]
+pub struct Errand<'a> {
+    /// Who asks.
+    pub client: IpAddr,
+    /// For what.
+    pub target: &'a Target,
 }
 
 /// What a dial took.
@@ -67,7 +80,10 @@ impl Dialler {
     /// Dials what `resolver` finds, and counts that.
     #[must_use]
     pub fn new(resolver: Resolver, counters: Arc<Counters>) -> Self {
-        Self { resolver, counters }
+        Self {
+            resolver: Rc::new(resolver),
+            counters,
+        }
     }
 
     /// Where names are looked up.
@@ -87,31 +103,74 @@ impl Dialler {
     ///
     /// A dial dropped early blames nobody; one dropped after it stalled counts as a failure of the
     /// address.
-    pub async fn dial(&self, target: &Target, way: &Way) -> Result<Dialled, Fault> {
-        let mut dialled = self.dial_hop(target, way).await?;
-        if let Some(parent) = &way.parent {
-            let asked = Instant::now();
-            parent.lead(&mut dialled, target).await?;
-            let connect = dialled.effort.connect.unwrap_or_default();
-            dialled.effort.connect = Some(connect + asked.elapsed());
-        }
+    pub async fn dial(&self, errand: Errand<'_>, way: &Way) -> Result<Dialled, Fault> {
+        let Some(parent) = &way.parent else {
+            return self.dial_hop(errand, way, Vec::new()).await;
+        };
+        parent.check(&way.guard, errand.target)?;
+        let candidates = self.candidates(errand, parent, &way.guard).await?;
+        let mut dialled = self.dial_hop(errand, way, candidates).await?;
+        let asked = Instant::now();
+        parent.lead(&mut dialled, errand.target).await?;
+        let connect = dialled.effort.connect.unwrap_or_default();
+        dialled.effort.connect = Some(connect + asked.elapsed());
         Ok(dialled)
     }
 
-    /// Opens a connection that takes requests for `target`: to itself, or to the parent.
+    /// The servers of the parent that may be asked, the choice first.
+    ///
+    /// # Errors
+    ///
+    /// None is found, or all lead back here.
+    pub async fn candidates(
+        &self,
+        errand: Errand<'_>,
+        parent: &Parent,
+        guard: &Guard,
+    ) -> Result<Vec<Rc<Member>>, Fault> {
+        let members = parent.group.members(&self.resolver).await?;
+        let key = parent.key(errand.client, errand.target);
+        let candidates = members.candidates(key, guard);
+        match members.own(guard) {
+            Some(address) if candidates.is_empty() => Err(Fault::Loop { address }),
+            _ => Ok(candidates),
+        }
+    }
+
+    /// Opens a connection that takes requests for the target: to itself, or to one of the parent's
+    /// `candidates`; to a backup if none of these can be had.
     ///
     /// # Errors
     ///
     /// Those of [`Dialler::dial`].
-    pub async fn dial_hop(&self, target: &Target, way: &Way) -> Result<Dialled, Fault> {
+    pub async fn dial_hop(
+        &self,
+        errand: Errand<'_>,
+        way: &Way,
+        candidates: Vec<Rc<Member>>,
+    ) -> Result<Dialled, Fault> {
         let dialled = match &way.parent {
-            None => self.dial_target(target, &way.judge, &way.guard).await,
-            Some(parent) => match parent.check(&way.guard, target) {
-                Ok(()) => self.dial_servers(parent, &way.guard).await,
-                Err(fault) => Err(fault),
+            None => {
+                let target = errand.target;
+                self.dial_target(target, &way.judge, &way.guard).await
+            }
+            Some(parent) => match dial_members(parent, &candidates).await {
+                Ok(dialled) => Ok(dialled),
+                Err(fault) => match self.backups(errand, parent, &way.guard).await {
+                    backups if backups.is_empty() => Err(fault),
+                    // What was said first is what is wrong.
+                    backups => dial_members(parent, &backups).await.map_err(|_| fault),
+                },
             },
         };
         self.counted(dialled)
+    }
+
+    async fn backups(&self, errand: Errand<'_>, parent: &Parent, guard: &Guard) -> Vec<Rc<Member>> {
+        match parent.group.members(&self.resolver).await {
+            Ok(members) => members.backups(parent.key(errand.client, errand.target), guard),
+            Err(_) => Vec::new(),
+        }
     }
 
     fn counted(&self, dialled: Result<Dialled, Fault>) -> Result<Dialled, Fault> {
@@ -141,57 +200,15 @@ impl Dialler {
         };
         dialled(judge, &addresses, Some(resolve)).await
     }
+}
 
-    /// Dials a parent's servers: a backup only when no other can be had. The fault is that of the
-    /// first.
-    async fn dial_servers(&self, parent: &Parent, guard: &Guard) -> Result<Dialled, Fault> {
-        let mut first = None;
-        for servers in [&parent.servers, &parent.backups] {
-            match self.dial_group(parent, servers, guard).await {
-                Ok(Some(dialled)) => return Ok(dialled),
-                Ok(None) => {}
-                Err(fault) => {
-                    first.get_or_insert(fault);
-                }
-            }
-        }
-        Err(first.unwrap_or(Fault::Cut("a parent without servers")))
-    }
-
-    /// All addresses of all servers are one race, in the order of the servers.
-    async fn dial_group(
-        &self,
-        parent: &Parent,
-        servers: &[Target],
-        guard: &Guard,
-    ) -> Result<Option<Dialled>, Fault> {
-        let (mut addresses, mut first) = (Vec::new(), None);
-        let asked = Instant::now();
-        for server in servers {
-            match self.resolver.resolve(server).await {
-                Ok(found) => addresses.extend(found),
-                Err(fault) => {
-                    first.get_or_insert(fault);
-                }
-            }
-        }
-        // Loops only: an operator may well have a parent in a private network.
-        addresses.retain(|&address| match guard.judge(address) {
-            Verdict::Own => {
-                first.get_or_insert(Fault::Loop { address });
-                false
-            }
-            Verdict::Allowed | Verdict::Private => true,
-        });
-        match first {
-            Some(fault) if addresses.is_empty() => Err(fault),
-            None if addresses.is_empty() => Ok(None),
-            _ => {
-                let resolve = Some(asked.elapsed());
-                dialled(&parent.judge, &addresses, resolve).await.map(Some)
-            }
-        }
-    }
+/// Dials servers of a group; the first that answers is busy from now on.
+async fn dial_members(parent: &Parent, members: &[Rc<Member>]) -> Result<Dialled, Fault> {
+    let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
+    let mut dialled = dialled(parent.group.judge(), &addresses, None).await?;
+    let member = members.iter().find(|one| one.address == dialled.address);
+    dialled.busy = member.map(Group::busy);
+    Ok(dialled)
 }
 
 async fn dialled(
@@ -210,6 +227,7 @@ async fn dialled(
             connect: Some(began.elapsed()),
             dials: won.dials,
         },
+        busy: None,
     })
 }
 

@@ -4,32 +4,37 @@
 //! for byte up to the end of its head: what follows is the target's already.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use risefall::judge::Judge;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::net::dial::{Dialled, check};
 use crate::net::guard::Guard;
 use crate::proto::{Host, Parsed, Target, connect};
+use crate::upstream::dial::{Dialled, check};
+use crate::upstream::group::{Group, key_of_client, key_of_target};
 
 /// A group of proxies that lead to the same targets.
 pub struct Parent {
-    /// Judges the servers by the group's own policy.
-    pub judge: Arc<dyn Judge>,
-    /// Tried first.
-    pub servers: Vec<Target>,
-    /// Tried when none of them can be had.
-    pub backups: Vec<Target>,
-    /// What its connections are pooled by: the same for the same servers only.
-    pub key: Rc<str>,
-    /// How long it may take to answer.
+    /// The proxies.
+    pub group: Rc<Group>,
+    /// What of a request a server is chosen by, where the balance asks for it.
+    pub by: KeyBy,
+    /// How long one may take to answer.
     pub answer: Duration,
+}
+
+/// What of a request a server is chosen by.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum KeyBy {
+    /// The client's address.
+    #[default]
+    Client,
+    /// The target's host.
+    Target,
 }
 
 impl Parent {
@@ -43,6 +48,14 @@ impl Parent {
         match target.host() {
             Host::Ip(ip) => check(guard, SocketAddr::new(*ip, target.port())),
             Host::Name(_) => Ok(()),
+        }
+    }
+
+    /// What a server is chosen by.
+    pub(super) fn key(&self, client: IpAddr, target: &Target) -> u64 {
+        match self.by {
+            KeyBy::Client => key_of_client(client),
+            KeyBy::Target => key_of_target(target),
         }
     }
 
