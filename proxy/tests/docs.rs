@@ -55,7 +55,7 @@ const DOCUMENTS: [&str; 4] = [
 #[test]
 fn every_flag_in_the_documents_is_one_of_the_program() {
     let commands = [
-        "proxy", "run", "check", "schema", "status", "explain", "reload", "upgrade",
+        "proxy", "run", "check", "schema", "status", "explain", "reload", "upgrade", "man",
     ];
     let helps = commands.map(|command| risefall(&[command, "--help"]));
     // Those of cargo and curl, which stand on lines of their own or in sentences.

@@ -293,3 +293,32 @@ async fn a_server_that_is_dead_or_silent_costs_no_client_its_answer() {
         }
     }
 }
+
+#[tokio::test]
+async fn when_all_are_down_the_answer_is_at_once_or_one_is_tried_all_the_same() {
+    let hub = hub().await;
+    let server = Server {
+        target: Target::parse(&hub.address.to_string()).unwrap(),
+        weight: 1,
+        is_backup: false,
+    };
+    for (fails_open, status) in [(false, 503), (true, 200)] {
+        let own = policy().into_builder().fail_open(fails_open).build();
+        let upstream = UpstreamDraft {
+            name: "hub".to_owned(),
+            servers: vec![server.clone()],
+            balance: Balance::default(),
+            by: KeyBy::default(),
+            policy: Some(own.unwrap()),
+        };
+        let proxy = Proxy::with(policy(), move |draft| {
+            draft.upstreams.push(upstream);
+            draft.forwards[0].parent = Some("hub".to_owned());
+        });
+        for _ in 0..3 {
+            proxy.registry.add_fall_down(hub.address);
+        }
+        let answer = proxy.get(([192, 0, 2, 1], 80).into(), "/").await;
+        assert_eq!(answer.status(), status);
+    }
+}

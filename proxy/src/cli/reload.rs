@@ -19,7 +19,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(self) -> ExitCode {
-        match ask::post(&self.door, "/reload") {
+        match ask::post_patiently(&self.door, "/reload") {
             Ok(done) => {
                 say(done.trim_end());
                 ExitCode::SUCCESS

@@ -195,8 +195,10 @@ fn upstream(
         }
     });
     let servers = servers.collect();
-    let is_own =
-        said.max_fails.is_some() || said.min_rises.is_some() || said.fail_timeout.is_some();
+    let is_own = said.fail_open
+        || said.max_fails.is_some()
+        || said.min_rises.is_some()
+        || said.fail_timeout.is_some();
     let policy = is_own.then(|| {
         let health = &tree.health;
         let own = tree::Health {
@@ -212,7 +214,7 @@ fn upstream(
             },
             ..health.clone()
         };
-        builder(&own).build()
+        builder(&own).fail_open(said.fail_open).build()
     });
     let policy = match policy {
         Some(Err(error)) => {

@@ -299,6 +299,10 @@ pub struct Upstream {
     /// How long a down server is not dialled. Default: that of `[health]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_timeout: Option<Said<Duration>>,
+    /// What happens when every server is down: false answers at once (503, SOCKS 04), true tries
+    /// the one that is due next, all the same.
+    #[serde(default)]
+    pub fail_open: bool,
 }
 
 /// How a server is chosen.

@@ -18,11 +18,11 @@ use crate::forward::body::Upload;
 use crate::forward::http;
 use crate::net::guard::Guard;
 use crate::net::ticks::{Span, Ticks};
-use crate::plan::{Forward, Plan, Upstream};
+use crate::plan::{Forward, Plan};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::counters::{Counters, ListenerCounts};
 use crate::upstream::dial::{Dialler, Way};
-use crate::upstream::group::Group;
+use crate::upstream::groups::{Groups, Wanted};
 use crate::upstream::parent::Parent;
 use crate::upstream::pool::Pool;
 
@@ -36,6 +36,8 @@ pub struct Context {
     pub pool: Pool<Upload>,
     /// Where access lines go; `None` when the log is off.
     pub access: Option<AccessWriter>,
+    /// Groups of servers.
+    pub groups: Groups,
     /// What has happened.
     pub counters: Arc<Counters>,
     /// Set once: no new work is taken.
@@ -226,8 +228,8 @@ impl Counts {
 }
 
 impl Rules {
-    /// Makes `forward` of `plan` ready for the worker that `ticks` belong to. `own` are the
-    /// addresses that the process listens on.
+    /// Makes `forward` of `plan` ready for the worker that `ticks` and `groups` belong to. `own` are
+    /// the addresses that the process listens on.
     #[must_use]
     pub fn new(
         plan: Arc<Plan>,
@@ -235,6 +237,7 @@ impl Rules {
         judge: &Arc<dyn Judge>,
         own: Vec<SocketAddr>,
         ticks: &Ticks,
+        groups: &Groups,
     ) -> Self {
         let timeouts = plan.timeouts;
         let spans = Spans {
@@ -250,11 +253,23 @@ impl Rules {
             request: timeouts.request.map(|time| ticks.span(time)),
             tunnel: timeouts.tunnel.map(|time| ticks.span(time)),
         };
-        let parent = forward.parent.as_deref();
+        let parent = forward.parent.as_ref().map(|upstream| {
+            let wanted = Wanted {
+                servers: upstream.servers.clone(),
+                balance: upstream.balance,
+                policy: upstream.policy.clone(),
+                own: own.clone(),
+            };
+            Parent {
+                group: groups.get(&upstream.name, wanted, judge),
+                by: upstream.by,
+                answer: timeouts.answer,
+            }
+        });
         let way = Way {
             judge: Arc::clone(judge),
             guard: Guard::new(own, forward.allow_private),
-            parent: parent.map(|upstream| lead_by(upstream, judge, timeouts.answer)),
+            parent,
         };
         Self {
             way,
@@ -263,24 +278,6 @@ impl Rules {
             forward,
             plan,
         }
-    }
-}
-
-fn lead_by(upstream: &Upstream, judge: &Arc<dyn Judge>, answer: Duration) -> Parent {
-    let judge: Arc<dyn Judge> = match (&upstream.policy, judge.registry()) {
-        (Some(policy), Some(registry)) => Arc::new(registry.with_policy(Arc::clone(policy))),
-        _ => Arc::clone(judge),
-    };
-    let group = Group::new(
-        &upstream.name,
-        upstream.servers.clone(),
-        upstream.balance,
-        judge,
-    );
-    Parent {
-        group: Rc::new(group),
-        by: upstream.by,
-        answer,
     }
 }
 

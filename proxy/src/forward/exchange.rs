@@ -172,7 +172,7 @@ async fn send(
         Some(parent) => {
             // Its connections lead anywhere, so an open one proves nothing about this target.
             parent.check(&way.guard, &target)?;
-            dialler.candidates(errand, parent, &way.guard).await?
+            dialler.candidates(errand, parent).await?
         }
         None => Vec::new(),
     };

@@ -32,6 +32,7 @@ use crate::net::ticks::Ticks;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::log::Complaints;
 use crate::upstream::dial::Dialler;
+use crate::upstream::groups::Groups;
 use crate::upstream::pool::{Pool, PoolLimits};
 
 /// What a worker is told while it runs.
@@ -150,6 +151,7 @@ impl Worker {
             dialler: Dialler::new(resolver, Arc::clone(&counters)),
             pool: Pool::new(pooled(limits, timeouts, &ticks), ticks.clone()),
             access: shared.access.as_ref().map(AccessLog::writer),
+            groups: Groups::default(),
             counters,
             draining: Cell::new(false),
             tight: Cell::new(false),
@@ -275,9 +277,10 @@ impl Worker {
         let mut forwards = force.plan.forwards.iter();
         let forward = forwards.find(|one| one.name == listener.forward)?;
         let (plan, own) = (Arc::clone(&force.plan), force.own.clone());
-        let ticks = &self.context.ticks;
+        let (ticks, groups) = (&self.context.ticks, &self.context.groups);
         let forward = Arc::clone(forward);
-        Some(Rules::new(plan, forward, &force.judge, own, ticks))
+        let rules = Rules::new(plan, forward, &force.judge, own, ticks, groups);
+        Some(rules)
     }
 
     /// What is the worker's and not a connection's follows the plan at once.
@@ -293,6 +296,8 @@ impl Worker {
             .adjust(pooled(limits, timeouts, &context.ticks));
         let resolver = context.dialler.resolver();
         resolver.adjust(limits.lookups, timeouts.resolve);
+        let is_wanted = |name: &str| force.plan.upstreams().any(|one| one.name == name);
+        context.groups.retain(is_wanted);
     }
 
     /// Whether the listener's rate allows another connection now; if not, how long to wait.

@@ -108,7 +108,7 @@ impl Dialler {
             return self.dial_hop(errand, way, Vec::new()).await;
         };
         parent.check(&way.guard, errand.target)?;
-        let candidates = self.candidates(errand, parent, &way.guard).await?;
+        let candidates = self.candidates(errand, parent).await?;
         let mut dialled = self.dial_hop(errand, way, candidates).await?;
         let asked = Instant::now();
         parent.lead(&mut dialled, errand.target).await?;
@@ -126,12 +126,11 @@ impl Dialler {
         &self,
         errand: Errand<'_>,
         parent: &Parent,
-        guard: &Guard,
     ) -> Result<Vec<Rc<Member>>, Fault> {
         let members = parent.group.members(&self.resolver).await?;
         let key = parent.key(errand.client, errand.target);
-        let candidates = members.candidates(key, guard);
-        match members.own(guard) {
+        let candidates = members.candidates(key);
+        match members.own() {
             Some(address) if candidates.is_empty() => Err(Fault::Loop { address }),
             _ => Ok(candidates),
         }
@@ -156,7 +155,7 @@ impl Dialler {
             }
             Some(parent) => match dial_members(parent, &candidates).await {
                 Ok(dialled) => Ok(dialled),
-                Err(fault) => match self.backups(errand, parent, &way.guard).await {
+                Err(fault) => match self.backups(errand, parent).await {
                     backups if backups.is_empty() => Err(fault),
                     // What was said first is what is wrong.
                     backups => dial_members(parent, &backups).await.map_err(|_| fault),
@@ -166,9 +165,9 @@ impl Dialler {
         self.counted(dialled)
     }
 
-    async fn backups(&self, errand: Errand<'_>, parent: &Parent, guard: &Guard) -> Vec<Rc<Member>> {
+    async fn backups(&self, errand: Errand<'_>, parent: &Parent) -> Vec<Rc<Member>> {
         match parent.group.members(&self.resolver).await {
-            Ok(members) => members.backups(parent.key(errand.client, errand.target), guard),
+            Ok(members) => members.backups(parent.key(errand.client, errand.target)),
             Err(_) => Vec::new(),
         }
     }

@@ -27,6 +27,7 @@ pub struct Group {
     servers: Vec<Server>,
     balance: Balance,
     judge: Arc<dyn Judge>,
+    guard: Guard,
     began: Instant,
     members: RefCell<Option<Rc<Members>>>,
     looked_up: Cell<Instant>,
@@ -48,6 +49,8 @@ pub struct Server {
 pub struct Members {
     usual: Set,
     backup: Set,
+    /// One that was left out because it leads back here.
+    own: Option<SocketAddr>,
 }
 
 struct Set {
@@ -83,15 +86,23 @@ pub struct Busy {
 }
 
 impl Group {
-    /// A group of `servers`, whose health `judge` knows.
+    /// A group of `servers`, whose health `judge` knows. Those that `guard` takes for this process
+    /// itself are left out; an operator may well have servers in a private network.
     #[must_use]
-    pub fn new(name: &str, servers: Vec<Server>, balance: Balance, judge: Arc<dyn Judge>) -> Self {
+    pub fn new(
+        name: &str,
+        servers: Vec<Server>,
+        balance: Balance,
+        judge: Arc<dyn Judge>,
+        guard: Guard,
+    ) -> Self {
         let now = Instant::now();
         Self {
             name: name.to_owned(),
             servers,
             balance,
             judge,
+            guard,
             began: now,
             members: RefCell::new(None),
             looked_up: Cell::new(now),
@@ -160,6 +171,11 @@ impl Group {
         if found.is_empty() {
             return Err(first.unwrap_or(Fault::Cut("a group without servers")));
         }
+        // Once for each lookup: to know may take a system call.
+        let is_own =
+            |(_, address): &(usize, SocketAddr)| self.guard.judge(*address) == Verdict::Own;
+        let own = found.iter().find(|one| is_own(one)).map(|one| one.1);
+        found.retain(|one| !is_own(one));
         let members: Vec<_> = found
             .into_iter()
             .filter_map(|(nth, address)| self.member(nth, address))
@@ -176,6 +192,7 @@ impl Group {
         let members = Rc::new(Members {
             usual: set(false),
             backup: set(true),
+            own,
         });
         self.members.replace(Some(Rc::clone(&members)));
         Ok(members)
@@ -232,28 +249,26 @@ impl Members {
     /// Who is to be tried, the choice first, then the others that are up; backups when none is.
     /// When all are down, all are given: the dial tells until when.
     #[must_use]
-    pub fn candidates(&self, key: u64, guard: &Guard) -> Vec<Rc<Member>> {
+    pub fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
         for set in [&self.usual, &self.backup] {
-            let candidates = set.candidates(key, guard);
+            let candidates = set.candidates(key);
             if !candidates.is_empty() {
                 return candidates;
             }
         }
-        let all = self.all().filter(|member| is_foreign(guard, member));
-        all.take(CANDIDATES_MOST).cloned().collect()
+        self.all().take(CANDIDATES_MOST).cloned().collect()
     }
 
     /// Every backup that is up: for when those that were up could not be had.
     #[must_use]
-    pub fn backups(&self, key: u64, guard: &Guard) -> Vec<Rc<Member>> {
-        self.backup.candidates(key, guard)
+    pub fn backups(&self, key: u64) -> Vec<Rc<Member>> {
+        self.backup.candidates(key)
     }
 
-    /// Whether a loop is all that it is.
+    /// A server that was left out because it leads back here, if there is one.
     #[must_use]
-    pub fn own(&self, guard: &Guard) -> Option<SocketAddr> {
-        let mut own = self.all().filter(|member| !is_foreign(guard, member));
-        own.next().map(|member| member.address)
+    pub fn own(&self) -> Option<SocketAddr> {
+        self.own
     }
 
     fn all(&self) -> impl Iterator<Item = &Rc<Member>> {
@@ -262,20 +277,15 @@ impl Members {
 }
 
 impl Set {
-    fn candidates(&self, key: u64, guard: &Guard) -> Vec<Rc<Member>> {
+    fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
         let Some(first) = self.balancer.choose(&self.members, key) else {
             return Vec::new();
         };
         let (before, from) = self.members.split_at(first.min(self.members.len()));
         let turned = from.iter().chain(before);
-        let up = turned.filter(|member| !member.is_down() && is_foreign(guard, member));
+        let up = turned.filter(|member| !member.is_down());
         up.take(CANDIDATES_MOST).cloned().collect()
     }
-}
-
-/// An operator may well have a server in a private network, but none that leads back here.
-fn is_foreign(guard: &Guard, member: &Member) -> bool {
-    guard.judge(member.address) != Verdict::Own
 }
 
 impl Candidate for Rc<Member> {
@@ -383,7 +393,9 @@ mod tests {
     fn group(servers: Vec<Server>) -> (Rc<Group>, Registry) {
         let registry = Registry::new(Policy::default());
         let judge: Arc<dyn Judge> = Arc::new(registry.clone());
-        let group = Group::new("hub", servers, Balance::RoundRobin, judge);
+        let own = vec!["127.0.0.1:8090".parse().unwrap()];
+        let guard = Guard::new(own, false);
+        let group = Group::new("hub", servers, Balance::RoundRobin, judge, guard);
         (Rc::new(group), registry)
     }
 
@@ -396,10 +408,6 @@ mod tests {
         members.iter().map(|member| member.address.port()).collect()
     }
 
-    fn open() -> Guard {
-        Guard::new(Vec::new(), true)
-    }
-
     #[tokio::test]
     async fn each_in_turn_then_the_others_and_backups_when_none_is_up() {
         let servers = ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3"].map(|text| server(text, false));
@@ -410,7 +418,7 @@ mod tests {
         let members = group.members(&resolver).await.unwrap();
         let mut firsts: Vec<_> = (0..3)
             .map(|_| {
-                let candidates = addresses(&members.candidates(0, &open()));
+                let candidates = addresses(&members.candidates(0));
                 assert_eq!(candidates.len(), 3);
                 candidates[0]
             })
@@ -420,23 +428,17 @@ mod tests {
         for port in 1..=3 {
             registry.force_down(SocketAddr::from(([10, 0, 0, 1], port)));
         }
-        assert_eq!(addresses(&members.candidates(0, &open())), [9]);
+        assert_eq!(addresses(&members.candidates(0)), [9]);
         registry.force_down(SocketAddr::from(([10, 0, 0, 1], 9)));
-        assert_eq!(
-            members.candidates(0, &open()).len(),
-            4,
-            "the dial tells until when"
-        );
+        assert_eq!(members.candidates(0).len(), 4, "the dial tells until when");
     }
 
     #[tokio::test]
     async fn a_server_that_leads_back_here_is_none() {
         let (group, _) = group(vec![server("127.0.0.1:8090", false)]);
         let members = group.members(&resolver(&Arc::default())).await.unwrap();
-        let own: SocketAddr = "127.0.0.1:8090".parse().unwrap();
-        let guard = Guard::new(vec![own], true);
-        assert!(members.candidates(0, &guard).is_empty());
-        assert_eq!(members.own(&guard), Some(own));
+        assert!(members.candidates(0).is_empty());
+        assert_eq!(members.own(), Some("127.0.0.1:8090".parse().unwrap()));
     }
 
     #[tokio::test]

@@ -3,5 +3,6 @@
 pub mod balance;
 pub mod dial;
 pub mod group;
+pub mod groups;
 pub mod parent;
 pub mod pool;
