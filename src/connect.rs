@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) dial_timeout: Duration,
     pub(crate) fail_open: bool,
+    pub(crate) keeps_order: bool,
 }
 
 impl Options {
@@ -39,6 +40,7 @@ impl Options {
             connect_timeout: policy.connect_timeout(),
             dial_timeout: policy.dial_timeout(),
             fail_open: policy.fail_open(),
+            keeps_order: false,
         }
     }
 
@@ -231,6 +233,27 @@ pub async fn connect<J: Judge + Clone + 'static>(
     addresses: &[SocketAddr],
 ) -> Result<Won<TcpStream>, ConnectError> {
     let options = Options::of(judge.policy());
+    race::connect(judge, &Tcp, addresses, &options, options.deadline()).await
+}
+
+/// The same for addresses whose order is a choice already, a balancer's, which preferences of ours
+/// must not undo: neither families nor times change it. A suspect is still dialled behind the others.
+///
+/// # Errors
+///
+/// As [`Registry::connect`].
+///
+/// # Cancel safety
+///
+/// As [`Registry::connect`].
+pub async fn connect_in_order<J: Judge + Clone + 'static>(
+    judge: &J,
+    addresses: &[SocketAddr],
+) -> Result<Won<TcpStream>, ConnectError> {
+    let options = Options {
+        keeps_order: true,
+        ..Options::of(judge.policy())
+    };
     race::connect(judge, &Tcp, addresses, &options, options.deadline()).await
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::address::Key;
 use crate::admit::Admission;
-pub use crate::connect::{Won, connect};
+pub use crate::connect::{Won, connect, connect_in_order};
 use crate::journal::JournalEntry;
 use crate::outcome::{Cause, Outcome};
 use crate::policy::Policy;

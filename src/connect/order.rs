@@ -31,8 +31,8 @@ pub(super) struct Arranged {
     pub(super) down: Vec<SocketAddr>,
 }
 
-/// Arranges the addresses, which come in the resolver's order of preference. One that comes twice
-/// counts once, however it is spelled.
+/// Arranges the addresses, and leaves each list in the order in which they come. One that comes
+/// twice counts once, however it is spelled.
 pub(super) fn arrange(standings: impl Iterator<Item = (SocketAddr, Standing)>) -> Arranged {
     let mut arranged = Arranged::default();
     for (address, standing) in standings {
@@ -55,11 +55,16 @@ pub(super) fn arrange(standings: impl Iterator<Item = (SocketAddr, Standing)>) -
         // If all are suspect, none is.
         arranged.good = std::mem::take(&mut arranged.suspects);
     }
-    arranged.good = interleaved(far_ones_last(arranged.good));
     arranged
 }
 
 impl Arranged {
+    /// Puts what is to be dialled in the order that is best for a target whose addresses are as good
+    /// as each other, and came in the resolver's order.
+    pub(super) fn prefer(&mut self) {
+        self.good = interleaved(far_ones_last(std::mem::take(&mut self.good)));
+    }
+
     fn has(&self, address: SocketAddr) -> bool {
         let candidates = self.good.iter().chain(&self.suspects).chain(&self.due);
         let key = Key::of(&address);
@@ -116,12 +121,18 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Arranges `address state usual-ms` lines and gives the lists, each joined by spaces.
-    fn lists(lines: &[(&str, State, u64)]) -> [String; 4] {
-        let arranged = arrange(lines.iter().map(|&(text, state, millis)| {
+    fn arranged(lines: &[(&str, State, u64)]) -> Arranged {
+        arrange(lines.iter().map(|&(text, state, millis)| {
             let usual = (millis > 0).then(|| Duration::from_millis(millis));
             (address(text), Standing { state, usual })
-        }));
+        }))
+    }
+
+    /// Arranges `address state usual-ms` lines by preference and gives the lists, each joined by
+    /// spaces.
+    fn lists(lines: &[(&str, State, u64)]) -> [String; 4] {
+        let mut arranged = arranged(lines);
+        arranged.prefer();
         let join = |candidates: &[Candidate]| {
             let texts = candidates.iter().map(|one| one.address.to_string());
             texts.collect::<Vec<_>>().join(" ")
@@ -167,6 +178,21 @@ mod tests {
             [A4, B4, C4].join(" "),
             "noise and the unknown change nothing"
         );
+    }
+
+    #[test]
+    fn without_preference_the_order_is_the_caller_s() {
+        use State::{Suspect, Up};
+        let lines = [
+            (A4, Up, 90),
+            (B4, Suspect, 1),
+            (A6, Up, 10),
+            (C4, Up, 1),
+            (B6, Up, 0),
+        ];
+        let good = arranged(&lines).good;
+        let good: Vec<_> = good.iter().map(|one| one.address.to_string()).collect();
+        assert_eq!(good, [A4, A6, C4, B6]);
     }
 
     #[test]

@@ -163,6 +163,9 @@ async fn several<J: Judge + Clone + 'static, O: Open>(
         .iter()
         .map(|&address| (address, judge.standing(&address)));
     let mut arranged = arrange(standings);
+    if !options.keeps_order {
+        arranged.prefer();
+    }
     let aside = choose_aside(judge, &mut arranged);
     let aside = aside.map(|(address, right)| {
         let open = opener.open(address);
