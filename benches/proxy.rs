@@ -16,6 +16,7 @@
 
 #[path = "rivals/classic.rs"]
 mod classic;
+mod worker;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -287,7 +288,7 @@ fn compare<J: Judge + 'static>(criterion: &mut Criterion, name: &str, judge: J) 
             judge.nanos.load(Ordering::Relaxed),
             judge.calls.load(Ordering::Relaxed),
         );
-        let busy = worker_nanos();
+        let busy = worker::nanos();
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|dials| {
                 clients.block_on(burst(proxy, mode, &targets, dials as usize))
@@ -296,7 +297,7 @@ fn compare<J: Judge + 'static>(criterion: &mut Criterion, name: &str, judge: J) 
         group.finish();
         let calls = judge.calls.load(Ordering::Relaxed) - calls;
         let nanos = judge.nanos.load(Ordering::Relaxed) - nanos;
-        report(name, mode, nanos, calls, worker_nanos() - busy);
+        report(name, mode, nanos, calls, worker::nanos() - busy);
     }
     running.cut();
     running.join();
@@ -322,22 +323,6 @@ fn timer_nanos() -> f64 {
         shown += std::hint::black_box(began).elapsed();
     }
     shown.as_nanos() as f64 / f64::from(rounds)
-}
-
-/// Processor time of the proxy's workers so far (Linux; 0 elsewhere, and the share means nothing).
-fn worker_nanos() -> u64 {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
-        return 0;
-    };
-    let of = |thread: std::fs::DirEntry| {
-        let name = std::fs::read_to_string(thread.path().join("comm")).ok()?;
-        if !name.starts_with("risefall-") {
-            return None;
-        }
-        let times = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        times.split(' ').next()?.parse::<u64>().ok()
-    };
-    threads.flatten().filter_map(of).sum()
 }
 
 fn dials(criterion: &mut Criterion) {

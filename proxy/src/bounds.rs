@@ -18,9 +18,10 @@ pub struct Limits {
     pub header_size: usize,
     /// Fields of a request's head. Default 100.
     pub header_count: usize,
-    /// Idle connections kept to one origin, per worker. Default 64.
+    /// Idle connections kept to one origin, per worker. Default 256: as many as one server has requests
+    /// at a time, or those above are opened anew for each.
     pub idle_per_origin: usize,
-    /// Idle connections kept to all origins, per worker. Default 512.
+    /// Idle connections kept to all origins, per worker. Default 1024.
     pub idle_origins: usize,
     /// Names being looked up at a time, per worker, each on a thread. Default 32.
     pub lookups: usize,
@@ -97,8 +98,8 @@ impl Default for Limits {
             accept_rate: 0,
             header_size: 64 * 1024,
             header_count: 100,
-            idle_per_origin: 64,
-            idle_origins: 512,
+            idle_per_origin: 256,
+            idle_origins: 1024,
             lookups: 32,
             memory: Memory::Auto,
         }

@@ -109,6 +109,42 @@ pub enum Fault {
         /// What it answered.
         status: u16,
     },
+    /// TLS with the server failed.
+    #[error("{address}: no TLS: {reason}")]
+    Tls {
+        /// The server.
+        address: SocketAddr,
+        /// What was wrong.
+        reason: Box<str>,
+        /// Whether its certificate was.
+        is_certificate: bool,
+    },
+    /// Every server of a group is down.
+    #[error("no server of upstream {upstream} is up")]
+    NoServer {
+        /// The group.
+        upstream: Box<str>,
+        /// When the first of them may be tried again, if time alone brings it back.
+        retry_in: Option<Duration>,
+    },
+    /// Every server of a group that is up has all the requests it may.
+    #[error("every server of upstream {upstream} is busy")]
+    Full {
+        /// The group.
+        upstream: Box<str>,
+    },
+    /// Nobody here serves that host.
+    #[error("no site is for this host")]
+    UnknownHost,
+    /// The site has no route for that path.
+    #[error("no route is for this request")]
+    NoRoute,
+    /// The certificate that was shown is not for that host.
+    #[error("the host is not one of the certificate's that the connection was made with")]
+    Misdirected,
+    /// The request's body is longer than it may be.
+    #[error("the request's body is too large")]
+    TooLarge,
     /// It took longer than it may in all.
     #[error("the {what} took longer than {after:?}")]
     Overlong {
@@ -174,6 +210,10 @@ impl Fault {
             | Self::BadTarget(_)
             | Self::Screened(_)
             | Self::Method(_)
+            | Self::UnknownHost
+            | Self::NoRoute
+            | Self::Misdirected
+            | Self::TooLarge
             | Self::Loop { .. } => Side::Client,
             Self::Stranger { .. } | Self::Prohibited { .. } | Self::Limit { .. } | Self::Memory => {
                 Side::Operator
@@ -196,6 +236,9 @@ impl Fault {
             | Self::Connect { .. }
             | Self::HeadTimedOut { .. }
             | Self::Parent { .. }
+            | Self::NoServer { .. }
+            | Self::Full { .. }
+            | Self::Tls { .. }
             | Self::Broken { .. } => Side::Upstream,
         }
     }
@@ -208,13 +251,15 @@ impl Fault {
             Self::Screened(violation) => violation.status(),
             Self::Method(_) => 405,
             Self::Stranger { .. } | Self::Prohibited { .. } => 403,
+            Self::UnknownHost | Self::NoRoute => 404,
+            Self::TooLarge => 413,
+            Self::Misdirected => 421,
             Self::Loop { .. } => 508,
-            Self::Name { .. } | Self::Broken { .. } => 502,
-            Self::NameTimedOut { .. }
-            | Self::HeadTimedOut { .. }
-            | Self::Overlong { .. }
-            | Self::Idle { .. } => 504,
-            Self::Limit { .. } | Self::Memory => 503,
+            Self::Name { .. } | Self::Broken { .. } | Self::Tls { .. } => 502,
+            // Who was waited for is the client: see `side`.
+            Self::Idle { .. } => 408,
+            Self::NameTimedOut { .. } | Self::HeadTimedOut { .. } | Self::Overlong { .. } => 504,
+            Self::Limit { .. } | Self::Memory | Self::NoServer { .. } | Self::Full { .. } => 503,
             // What the client might do about it is told; that we are not known there is not.
             Self::Parent { status, .. } => match status {
                 403 | 503 | 504 => *status,
@@ -238,7 +283,20 @@ impl Fault {
     #[must_use]
     pub fn token(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::BadTarget(_) | Self::Screened(_) => "http_request_error",
+            Self::BadRequest(_)
+            | Self::BadTarget(_)
+            | Self::Screened(_)
+            | Self::UnknownHost
+            | Self::NoRoute
+            | Self::Misdirected
+            | Self::TooLarge => "http_request_error",
+            Self::Tls {
+                is_certificate: true,
+                ..
+            } => "tls_certificate_error",
+            Self::Tls { .. } => "tls_protocol_error",
+            Self::NoServer { .. } => "destination_unavailable",
+            Self::Full { .. } => "connection_limit_reached",
             Self::Method(_) | Self::Stranger { .. } => "http_request_denied",
             Self::Loop { .. } => "proxy_loop_detected",
             Self::Prohibited { .. } => "destination_ip_prohibited",
@@ -312,7 +370,28 @@ impl Fault {
                         .max(1),
                 )
             }
-            Self::Limit { .. } | Self::Memory => Some(1),
+            Self::NoServer { retry_in, .. } => {
+                let seconds = retry_in.map(|time| time.as_millis().div_ceil(1000));
+                Some(seconds.map_or(1, |seconds| {
+                    u64::try_from(seconds).unwrap_or(u64::MAX).max(1)
+                }))
+            }
+            Self::Limit { .. } | Self::Memory | Self::Full { .. } => Some(1),
+            _ => None,
+        }
+    }
+
+    /// What a stranger may read of it beside the status: what they can mend themselves, and nothing
+    /// of what stands behind this proxy.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::BadRequest(_)
+            | Self::Screened(_)
+            | Self::UnknownHost
+            | Self::NoRoute
+            | Self::Misdirected
+            | Self::TooLarge => Some(self.to_string()),
             _ => None,
         }
     }
@@ -325,6 +404,7 @@ impl Fault {
             | Self::Prohibited { address }
             | Self::HeadTimedOut { address, .. }
             | Self::Parent { address, .. }
+            | Self::Tls { address, .. }
             | Self::Broken { address, .. } => Some(*address),
             Self::Connect { error, .. } => match error {
                 ConnectError::FallDown { addresses } => addresses.last().map(|one| one.address),
@@ -354,6 +434,10 @@ impl Fault {
     /// as well is for the curious: a dead target must not fill the log.
     #[must_use]
     pub fn level(&self) -> tracing::Level {
+        if let Self::Tls { .. } = self {
+            // The operator has to mend it, here or there.
+            return tracing::Level::WARN;
+        }
         match self.side() {
             Side::Us => tracing::Level::ERROR,
             Side::Operator => tracing::Level::WARN,

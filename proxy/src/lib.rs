@@ -32,6 +32,8 @@ pub mod net;
 pub mod plan;
 pub mod proto;
 pub mod runtime;
+pub mod serve;
+pub mod site;
 pub mod telemetry;
 pub mod units;
 pub mod upstream;

@@ -55,6 +55,10 @@ fn every_help_has_defaults_and_an_example() {
             "proxy",
             &["127.0.0.1:8090", "60s", "Examples:", "curl -x"][..],
         ),
+        (
+            "reverse",
+            &["127.0.0.1:8080", "60s", "Examples:", "https://"],
+        ),
         ("status", &["127.0.0.1:9901", "Examples:", "--json"]),
     ] {
         let output = risefall(&[command, "--help"]);
@@ -78,6 +82,27 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
         (&["proxy", "--listen", "0.0.0.0:0"], "--allow-clients"),
         (&["proxy", "--admin", "192.0.2.1:9901"], "not on loopback"),
         (&["proxy", "--max-fails", "0"], "1..=255"),
+        (&["reverse"], "--to <ADDR>"),
+        (&["reverse", "--to", "a"], "such as 10.0.0.11:8080"),
+        (
+            &["reverse", "--to", "a:1", "--to", "A:1"],
+            "--to: a:1 is in",
+        ),
+        (&["reverse", "--to", "a:1", "--to", "https://b"], "https://"),
+        (&["reverse", "--to", "a:1", "--host", "*"], "*.example.com"),
+        (&["reverse", "--to", "a:1", "--tls-cert", "x"], "--tls-key"),
+        (
+            &[
+                "reverse",
+                "--to",
+                "a:1",
+                "--tls-cert",
+                "/no",
+                "--tls-key",
+                "/no",
+            ],
+            "--tls-cert: /no",
+        ),
         (&["proxy", "--allow-clients", "nonsense"], "192.168.1.0/24"),
         (
             &["proxy", "--max-connections", "18446744073709551615"],
@@ -102,6 +127,42 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let said = text(&output.stderr);
         assert!(said.contains(hint), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_one_line_start_prints_a_file_that_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("printed.toml");
+    for arguments in [
+        &["proxy", "--listen", "127.0.0.1:0"][..],
+        &["reverse", "--to", "10.0.0.1:80", "--to", "10.0.0.2:80"],
+        &[
+            "reverse",
+            "--to",
+            "https://api.internal",
+            "--check",
+            "/healthz?full",
+            "--host",
+            "*.example.com",
+            "--trusted",
+            "10.0.0.0/8",
+            "--balance",
+            "p2c",
+            "--h2c",
+        ],
+    ] {
+        let printed = risefall(&[arguments, &["--print-config"]].concat());
+        assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
+        std::fs::write(&path, &printed.stdout).unwrap();
+        let file = path.to_str().unwrap();
+        let checked = risefall(&["check", "-c", file, "--print"]);
+        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+        // What follows from it is there besides.
+        let checked: Vec<_> = text(&checked.stdout).lines().collect();
+        for line in text(&printed.stdout).lines() {
+            assert!(checked.contains(&line), "{line}");
+        }
     }
 }
 

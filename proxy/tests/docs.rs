@@ -45,21 +45,29 @@ fn risefall(arguments: &[&str]) -> String {
     String::from_utf8(said).unwrap()
 }
 
-const DOCUMENTS: [&str; 4] = [
+const DOCUMENTS: [&str; 5] = [
     "README.md",
     "docs/forward-proxy.md",
     "docs/configuration.md",
+    "docs/reverse-proxy.md",
     "docs/operations.md",
 ];
 
 #[test]
 fn every_flag_in_the_documents_is_one_of_the_program() {
     let commands = [
-        "proxy", "run", "check", "schema", "status", "explain", "reload", "upgrade", "man",
+        "proxy", "reverse", "run", "check", "schema", "status", "explain", "reload", "upgrade",
+        "man",
     ];
     let helps = commands.map(|command| risefall(&[command, "--help"]));
-    // Those of cargo and curl, which stand on lines of their own or in sentences.
-    let foreign = BTreeSet::from(["--open", "--release", "--workspace", "--unix-socket"]);
+    // Those of cargo, curl and python, which stand on lines of their own or in sentences.
+    let foreign = BTreeSet::from([
+        "--bind",
+        "--open",
+        "--release",
+        "--workspace",
+        "--unix-socket",
+    ]);
     let known: BTreeSet<_> = helps.iter().flat_map(|help| flags(help)).collect();
     for document in DOCUMENTS {
         let text = read(document);
@@ -76,8 +84,15 @@ fn every_flag_in_the_documents_is_one_of_the_program() {
 #[test]
 fn every_configuration_in_the_documents_is_right() {
     let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["shop.example.com".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("shop.pem"), made.cert.pem()).unwrap();
+    std::fs::write(
+        folder.path().join("shop.key"),
+        made.signing_key.serialize_pem(),
+    )
+    .unwrap();
     let mut count = 0;
-    for document in ["docs/forward-proxy.md", "docs/configuration.md"] {
+    for document in DOCUMENTS.iter().filter(|one| one.starts_with("docs/")) {
         let text = read(document);
         for block in text.split("```toml\n").skip(1) {
             let block = block.split("```").next().unwrap();

@@ -60,6 +60,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "crate::forward",
             "crate::net::listen",
             "crate::runtime",
+            "crate::serve",
+        ],
+    ),
+    (
+        "serve",
+        &[
+            "crate::forward",
+            "crate::site",
+            "crate::stream",
+            "crate::tunnel",
+            "crate::config",
+            "crate::runtime",
         ],
     ),
     (
@@ -90,7 +102,12 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["crate::forward", "crate::upstream::dial", "crate::upstream"],
+        &[
+            "crate::forward",
+            "crate::serve",
+            "crate::upstream::dial",
+            "crate::upstream",
+        ],
     ),
     (
         "telemetry",

@@ -127,7 +127,9 @@ fn an_admin_address_that_a_file_asks_for_is_needed() {
 #[test]
 fn metrics_are_what_the_format_says_and_count_what_happened() {
     let origin = Origin::start();
-    let configured = Configured::start(&file("[upstream.hub]\nservers = [\"127.0.0.1:9\"]\n"));
+    let more = "[upstream.hub]\nservers = [\"127.0.0.1:9\"]\n[site.shop]\nlisten = \"127.0.0.1:0\"\n\
+                [[site.shop.route]]\npath = \"/\"\nupstream = \"hub\"\n";
+    let configured = Configured::start(&file(more));
     for _ in 0..3 {
         get(&mut open(configured.running.proxy), origin.address);
     }
@@ -165,6 +167,11 @@ fn metrics_are_what_the_format_says_and_count_what_happened() {
             "risefall_server_up{upstream=\"hub\",server=\"127.0.0.1:9\"}",
             1.0,
         ),
+        (
+            "risefall_site_requests_total{site=\"shop\",code=\"5xx\"}",
+            0.0,
+        ),
+        ("risefall_upstream_requests_total{upstream=\"hub\"}", 0.0),
         ("risefall_reloads_total{result=\"done\"}", 0.0),
         ("risefall_generation", 1.0),
         ("risefall_ready", 1.0),

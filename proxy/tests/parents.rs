@@ -23,14 +23,13 @@ fn through(servers: &[SocketAddr]) -> Proxy {
         let servers = servers.iter().enumerate().map(|(nth, server)| Server {
             target: Target::parse(server).unwrap(),
             weight: 1,
+            is_srv: false,
             is_backup: nth > 0,
         });
         draft.upstreams.push(UpstreamDraft {
             name: "hub".to_owned(),
             servers: servers.collect(),
-            balance: Balance::default(),
-            by: KeyBy::default(),
-            policy: None,
+            ..UpstreamDraft::default()
         });
         draft.forwards[0].parent = Some("hub".to_owned());
     })
@@ -148,11 +147,10 @@ async fn a_rule_on_private_targets_holds_where_an_address_is_written() {
             servers: vec![Server {
                 target: Target::parse(&address.to_string()).unwrap(),
                 weight: 1,
+                is_srv: false,
                 is_backup: false,
             }],
-            balance: Balance::default(),
-            by: KeyBy::default(),
-            policy: None,
+            ..UpstreamDraft::default()
         });
         draft.forwards[0].parent = Some("hub".to_owned());
         draft.forwards[0].allow_private = Some(false);
@@ -205,6 +203,7 @@ fn balanced(balance: Balance, by: KeyBy, weighted: &[(SocketAddr, u16)]) -> Prox
     let servers = weighted.iter().map(|(server, weight)| Server {
         target: Target::parse(&server.to_string()).unwrap(),
         weight: *weight,
+        is_srv: false,
         is_backup: false,
     });
     let servers: Vec<_> = servers.collect();
@@ -214,7 +213,7 @@ fn balanced(balance: Balance, by: KeyBy, weighted: &[(SocketAddr, u16)]) -> Prox
             servers,
             balance,
             by,
-            policy: None,
+            ..UpstreamDraft::default()
         });
         draft.forwards[0].parent = Some("hub".to_owned());
     })
@@ -300,6 +299,7 @@ async fn when_all_are_down_the_answer_is_at_once_or_one_is_tried_all_the_same() 
     let server = Server {
         target: Target::parse(&hub.address.to_string()).unwrap(),
         weight: 1,
+        is_srv: false,
         is_backup: false,
     };
     for (fails_open, status) in [(false, 503), (true, 200)] {
@@ -307,9 +307,8 @@ async fn when_all_are_down_the_answer_is_at_once_or_one_is_tried_all_the_same() 
         let upstream = UpstreamDraft {
             name: "hub".to_owned(),
             servers: vec![server.clone()],
-            balance: Balance::default(),
-            by: KeyBy::default(),
             policy: Some(own.unwrap()),
+            ..UpstreamDraft::default()
         };
         let proxy = Proxy::with(policy(), move |draft| {
             draft.upstreams.push(upstream);

@@ -2,7 +2,7 @@
 
 mod run;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Hold(HoldArgs),
     /// Serves a fixed HTTP body, or echoes when the first byte is not an HTTP method
     Origin(OriginArgs),
+    /// Forwards HTTP with the bare engine and no feature at all: the floor to measure proxies by
+    Bare(BareArgs),
 }
 
 /// How the loader speaks to the proxy.
@@ -175,18 +177,63 @@ impl OriginArgs {
     }
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct BareArgs {
+    /// Where to listen, a loopback address; with port 0 the system chooses and it is printed
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The one server, a loopback address
+    #[arg(long, value_name = "ADDR")]
+    to: SocketAddr,
+    /// Speak TLS, with HTTP/2 to those who offer it, and show this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+/// A bare proxy that stays on this machine.
+#[derive(Debug)]
+pub(crate) struct BarePlan {
+    pub(crate) listen: SocketAddr,
+    pub(crate) to: SocketAddr,
+    /// `None`: no TLS.
+    pub(crate) cert_and_key: Option<(PathBuf, PathBuf)>,
+}
+
+impl BareArgs {
+    /// # Errors
+    ///
+    /// An address that is not loopback.
+    pub(crate) fn check(self) -> Result<BarePlan, UsageError> {
+        for (flag, address) in [("--listen", self.listen), ("--to", self.to)] {
+            if !is_loopback(&address) {
+                return Err(UsageError::LoopbackOnly { flag, address });
+            }
+        }
+        Ok(BarePlan {
+            listen: self.listen,
+            to: self.to,
+            cert_and_key: self.cert.zip(self.key),
+        })
+    }
+}
+
 fn check_loopback(
     flag: &'static str,
     addresses: &[SocketAddr],
     allow_remote: bool,
 ) -> Result<(), UsageError> {
-    let stranger = addresses
-        .iter()
-        .find(|address| !address.ip().to_canonical().is_loopback());
+    let stranger = addresses.iter().find(|address| !is_loopback(address));
     match stranger {
         Some(&address) if !allow_remote => Err(UsageError::NotLoopback { flag, address }),
         _ => Ok(()),
     }
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 fn count_parser() -> clap::builder::RangedI64ValueParser<u32> {

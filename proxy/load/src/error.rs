@@ -1,6 +1,6 @@
 //! What ends a command early. Each message names the flag at fault and what to do about it.
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Why a command ended without doing all it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,12 @@ pub(crate) enum UsageError {
     /// A slip of the keyboard must not put load on somebody else's machine.
     #[error("{flag} {address} is not a loopback address; add --allow-remote if you mean it")]
     NotLoopback {
+        flag: &'static str,
+        address: SocketAddr,
+    },
+    /// Without bounds and checks it is nothing for anybody else to reach.
+    #[error("{flag} {address} is not a loopback address; a bare proxy stays on this machine")]
+    LoopbackOnly {
         flag: &'static str,
         address: SocketAddr,
     },
@@ -80,6 +86,8 @@ pub(crate) enum RunError {
         listen: SocketAddr,
         source: io::Error,
     },
+    #[error("{}: {why}; --cert and --key take PEM files that belong together", file.display())]
+    Certificate { file: PathBuf, why: String },
     #[error("cannot make the dead target of --dead-kind {kind}: {source}; try --dead ADDR")]
     DeadTarget {
         kind: &'static str,

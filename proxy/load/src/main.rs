@@ -8,6 +8,7 @@
 //! client needs: a client library would spend on generality the time that is being measured.
 
 mod args;
+mod bare;
 mod body;
 mod client;
 mod error;
@@ -27,6 +28,7 @@ mod targets;
 use std::{
     fmt::Display,
     io::{self, Write},
+    net::{SocketAddr, TcpListener},
     process::ExitCode,
 };
 
@@ -34,9 +36,13 @@ use clap::Parser;
 use serde::Serialize;
 
 use crate::{
-    args::{Args, Command, OriginPlan},
+    args::{Args, BarePlan, Command, OriginPlan},
     error::{Failure, RunError},
 };
+
+/// The proxy's, so that `bare` differs from it by its work alone.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match perform(Args::parse().command) {
@@ -64,15 +70,32 @@ fn perform(command: Command) -> Result<(), Failure> {
             Ok(report.verdict()?)
         }
         Command::Origin(args) => Ok(serve_origin(&args.check()?)?),
+        Command::Bare(args) => Ok(serve_bare(&args.check()?)?),
     }
 }
 
 fn serve_origin(plan: &OriginPlan) -> Result<(), RunError> {
     limits::raise_open_files();
-    let listener = origin::listen(plan.listen)?;
+    let listener = listen(plan.listen)?;
+    match origin::serve(listener, plan.size)? {}
+}
+
+fn serve_bare(plan: &BarePlan) -> Result<(), RunError> {
+    limits::raise_open_files();
+    let tls = match &plan.cert_and_key {
+        Some((cert, key)) => Some(bare::tls(cert, key)?),
+        None => None,
+    };
+    let listener = listen(plan.listen)?;
+    match bare::serve(listener, plan.to, tls.as_ref())? {}
+}
+
+/// Opens a port and tells which.
+fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let listener = origin::listen(address)?;
     let address = listener.local_addr().map_err(RunError::Runtime)?;
     print(&format!("listening on {address}\n"))?;
-    match origin::serve(listener, plan.size)? {}
+    Ok(listener)
 }
 
 fn show<R: Display + Serialize>(report: &R, as_json: bool) -> Result<(), RunError> {

@@ -32,20 +32,28 @@ pub(crate) fn listen(listen: SocketAddr) -> Result<std::net::TcpListener, RunErr
 
 /// Serves `size` bytes to every request, until the process ends.
 pub(crate) fn serve(listener: std::net::TcpListener, size: usize) -> Result<Infallible, RunError> {
+    let page = Rc::new(Page::new(size));
+    accept(listener, |stream| {
+        let page = Rc::clone(&page);
+        // A client that breaks off is no concern of the origin's.
+        tokio::task::spawn_local(async move { answer(stream, &page).await.ok() });
+    })
+}
+
+/// Gives every connection to `welcome`, on this thread, until the process ends.
+pub(crate) fn accept(
+    listener: std::net::TcpListener,
+    welcome: impl Fn(TcpStream),
+) -> Result<Infallible, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::from_std(listener).map_err(RunError::Runtime)?;
-        let page = Rc::new(Page::new(size));
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let page = Rc::clone(&page);
-                    // A client that breaks off is no concern of the origin's.
-                    tokio::task::spawn_local(async move { answer(stream, &page).await.ok() });
-                }
+                Ok((stream, _)) => welcome(stream),
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }

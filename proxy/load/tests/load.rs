@@ -128,6 +128,13 @@ fn exit_codes_tell_bad_usage_from_failure() {
             2,
             "--connections",
         ),
+        ("bare --to 192.0.2.1:80", 2, "--to"),
+        ("bare --to 127.0.0.1:1 --cert none", 2, "--key"),
+        (
+            "bare --to 127.0.0.1:1 --cert /nowhere --key /nowhere",
+            1,
+            "/nowhere",
+        ),
         (
             &format!("run --proxy {NOBODY} --mode http --self-contained"),
             1,
@@ -145,6 +152,28 @@ fn exit_codes_tell_bad_usage_from_failure() {
         assert_eq!(output.status.code(), Some(code), "{line}: {message}");
         assert!(message.contains(part), "{line}: {message}");
     }
+}
+
+#[test]
+fn the_bare_engine_forwards_what_it_is_asked() {
+    let origin = Origin::start();
+    let bare = Origin::start_as(&format!("bare --to {}", origin.address));
+    let mut client = TcpStream::connect(bare.address).unwrap();
+    for connection in ["keep-alive", "close"] {
+        write!(
+            client,
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\n\r\n"
+        )
+        .unwrap();
+    }
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    assert_eq!(
+        answers.matches("HTTP/1.1 200 OK\r\n").count(),
+        2,
+        "{answers}"
+    );
+    assert!(answers.ends_with(&"x".repeat(100)), "{answers}");
 }
 
 #[test]
@@ -199,8 +228,12 @@ struct Origin {
 
 impl Origin {
     fn start() -> Self {
+        Self::start_as("origin")
+    }
+
+    fn start_as(line: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_risefall-load"))
-            .arg("origin")
+            .args(line.split(' '))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

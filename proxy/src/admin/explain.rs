@@ -1,32 +1,42 @@
 //! `/explain`: what would become of a request now, step by step: listener, rule, upstream, and each
 //! address with the reason why it is dialled or not.
 
+mod forward;
+mod site;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Uri};
 use percent_encoding::percent_decode_str;
-use risefall::State;
-use risefall::judge::Judge;
 use serde::{Deserialize, Serialize};
 
 use super::Report;
-use super::report::AddressStatus;
-use crate::net::guard::{Guard, Verdict};
+use super::status::AddressStatus;
 use crate::net::resolve::Resolver;
-use crate::plan::{Forward, Upstream};
+use crate::plan::Forward;
 use crate::proto::Target;
-use crate::runtime::force::InForce;
-use crate::units;
 
 /// What is asked.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Question {
     target: Target,
     /// As it was written.
     written: String,
     forward: Option<String>,
     client: Option<IpAddr>,
+    /// What a client would send to a site, if a URL of HTTP was written.
+    request: Option<Asking>,
+}
+
+/// A request for a site.
+#[derive(Debug)]
+struct Asking {
+    is_tls: bool,
+    /// By its path, with the host in its field, as clients send it.
+    request: Request<()>,
 }
 
 /// What would become of a request for the target.
@@ -36,6 +46,8 @@ pub struct Explanation {
     pub target: String,
     /// What each forward proxy would do.
     pub forwards: Vec<ForwardExplanation>,
+    /// What the sites of each listener would do that the URL leads to.
+    pub sites: Vec<SiteExplanation>,
 }
 
 /// What one forward proxy would do.
@@ -59,6 +71,33 @@ pub struct ForwardExplanation {
     pub endpoints: Vec<EndpointExplanation>,
 }
 
+/// What the sites of one listener would do.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct SiteExplanation {
+    /// Where it listens.
+    pub listener: Option<SocketAddr>,
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+    /// The certificate that the client is shown.
+    pub certificate: Option<String>,
+    /// The site whose hosts hold the request's.
+    pub site: Option<String>,
+    /// Which requests its route is for.
+    pub route: Option<String>,
+    /// Its other routes and why they are not for the request, some of them.
+    pub passed: Vec<String>,
+    /// What becomes of the request.
+    pub action: Option<String>,
+    /// The upstream that answers it, if one does.
+    pub upstream: Option<String>,
+    /// How one of its servers is chosen now.
+    pub choice: Option<String>,
+    /// Why it is refused, if so.
+    pub refused: Option<String>,
+    /// The upstream's servers, the best first as far as that is known beforehand.
+    pub endpoints: Vec<EndpointExplanation>,
+}
+
 /// One address.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct EndpointExplanation {
@@ -72,14 +111,20 @@ pub struct EndpointExplanation {
     pub is_eligible: bool,
     /// Why it is, or why not.
     pub reason: String,
-    /// What is held against it.
+    /// What is held against it by dials.
     pub status: AddressStatus,
+    /// What requests met there; absent where dials alone are judged, and before the first client.
+    pub traffic: Option<AddressStatus>,
+    /// What checks found; absent without checks.
+    pub check: Option<AddressStatus>,
 }
 
 impl Question {
-    /// Reads a query: `target=...`, and `forward=NAME` and `client=IP` if wanted.
+    /// Reads a query: `target=...`, and what narrows it: `forward=NAME`, `client=IP`, `method=NAME`,
+    /// `header=NAME:VALUE` as often as wanted.
     pub(super) fn parse(query: Option<&str>) -> Result<Self, String> {
         let (mut written, mut forward, mut client) = (None, None, None);
+        let (mut method, mut headers) = (Method::GET, HeaderMap::new());
         for pair in query.unwrap_or_default().split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
@@ -92,22 +137,61 @@ impl Question {
                     })?;
                     client = Some(ip);
                 }
-                _ => {
-                    return Err(format!(
-                        "found {key:?}, expected target=, forward= or client=\n"
-                    ));
+                "method" => {
+                    method = value.parse().map_err(|_| {
+                        format!("found the method {value:?}, expected one such as GET\n")
+                    })?;
                 }
+                "header" => {
+                    let (name, value) = header(&value)?;
+                    headers.append(name, value);
+                }
+                _ => return Err(format!("found {key:?}, expected {KEYS}\n")),
             }
         }
         let written = written.ok_or("expected target=URL or target=HOST:PORT\n")?;
         let target = target_of(&written).map_err(|error| format!("{error}\n"))?;
         Ok(Self {
             target,
+            request: Asking::of(&written, method, headers)?,
             written,
             forward,
             client,
         })
     }
+}
+
+impl Asking {
+    /// What a client sends that is told to go to the URL; `None` if it is none of HTTP.
+    fn of(written: &str, method: Method, mut headers: HeaderMap) -> Result<Option<Self>, String> {
+        let scheme = written.split_once("://").map(|(scheme, _)| scheme);
+        let is_tls = match scheme.map(str::to_ascii_lowercase).as_deref() {
+            Some("http" | "ws") => false,
+            Some("https" | "wss") => true,
+            _ => return Ok(None),
+        };
+        let wrong = |said: String| format!("found {written:?} ({said}), expected a URL\n");
+        let uri = Uri::try_from(written).map_err(|error| wrong(error.to_string()))?;
+        if let (Some(authority), None) = (uri.authority(), headers.get(HOST)) {
+            let host = HeaderValue::from_str(authority.as_str());
+            headers.insert(HOST, host.map_err(|error| wrong(error.to_string()))?);
+        }
+        let path = uri.path_and_query().cloned();
+        let mut request = Request::new(());
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        Ok(Some(Self { is_tls, request }))
+    }
+}
+
+/// A field as it is written in a message.
+fn header(written: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let parsed = written.split_once(':').and_then(|(name, value)| {
+        let name = name.trim().parse::<HeaderName>().ok()?;
+        Some((name, HeaderValue::from_str(value.trim()).ok()?))
+    });
+    parsed.ok_or_else(|| format!("found the header {written:?}, expected NAME: VALUE\n"))
 }
 
 /// The host and the port of a URL, or of what CONNECT and SOCKS say.
@@ -143,203 +227,50 @@ pub(super) async fn answer(report: &Report, question: &Question) -> Result<Expla
     for forward in force.plan.forwards() {
         let is_meant = |name: &String| *name == forward.name;
         if question.forward.as_ref().is_none_or(is_meant) {
-            forwards.push(explain(&force, forward, question, &resolver).await);
+            forwards.push(forward::explain(&force, forward, question, &resolver).await);
         }
     }
-    if forwards.is_empty() {
-        let names: Vec<_> = force.plan.forwards().map(Forward::name).collect();
-        return Err(format!(
-            "there is no such forward proxy; expected one of {}\n",
-            names.join(", ")
-        ));
+    let mut sites = Vec::new();
+    if let (Some(asking), None) = (&question.request, &question.forward) {
+        for (listener, front) in site::doors(&force, asking, question.target.port()) {
+            let inside = site::Inside {
+                report,
+                force: &force,
+                resolver: &resolver,
+                listener,
+                front,
+            };
+            sites.push(inside.explain(asking, question).await);
+        }
+    }
+    if forwards.is_empty() && sites.is_empty() {
+        return Err(nobody(force.plan.forwards(), question));
     }
     Ok(Explanation {
         target: question.target.to_string(),
         forwards,
+        sites,
     })
 }
 
-async fn explain(
-    force: &InForce,
-    forward: &Forward,
-    question: &Question,
-    resolver: &Resolver,
-) -> ForwardExplanation {
-    let guard = Guard::new(force.own.clone(), forward.allow_private);
-    let (clients, is_client_refused) = clients(forward, question.client);
-    let mut refused = spoken(forward, &question.written);
-    let mut endpoints = Vec::new();
-    if refused.is_none() {
-        let found = match &forward.parent {
-            None => direct(force, &guard, &question.target, resolver).await,
-            Some(upstream) => through(force, &guard, &question.target, upstream, resolver).await,
-        };
-        match found {
-            Ok(found) => endpoints = found,
-            Err(why) => refused = Some(why),
-        }
-    }
-    let listeners = force.listeners.iter();
-    ForwardExplanation {
-        name: forward.name.clone(),
-        listeners: (listeners.filter(|one| one.forward == forward.name))
-            .map(|one| one.address)
-            .collect(),
-        protocols: forward.protocols.to_string(),
-        clients,
-        is_client_refused,
-        parent: forward.parent.as_ref().map(|parent| parent.name.clone()),
-        refused,
-        endpoints,
-    }
-}
-
-fn clients(forward: &Forward, client: Option<IpAddr>) -> (String, bool) {
-    use crate::plan::Access;
-    let who = match &forward.access {
-        Access::Anyone => "whoever reaches it, which is this machine".to_owned(),
-        Access::Ranges(ranges) => {
-            let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
-            format!("those in {}", ranges.join(", "))
-        }
-    };
-    match client {
-        None => (who, false),
-        Some(client) if forward.access.admits(client) => (format!("{who}: {client} may"), false),
-        Some(client) => (format!("{who}: {client} may not (403, SOCKS 02)"), true),
-    }
-}
-
-/// Why the listener does not speak what a URL asks for, if it does not.
-fn spoken(forward: &Forward, written: &str) -> Option<String> {
-    let scheme = written.split_once("://").map(|(scheme, _)| scheme);
-    match scheme {
-        Some("http") if !forward.protocols.http => {
-            Some("http:// is asked for in HTTP, which is not spoken here".to_owned())
-        }
-        _ => None,
-    }
-}
-
-async fn direct(
-    force: &InForce,
-    guard: &Guard,
-    target: &Target,
-    resolver: &Resolver,
-) -> Result<Vec<EndpointExplanation>, String> {
-    let found = resolver.resolve(target).await;
-    let found = found.map_err(|fault| format!("{fault} ({})", fault.status()))?;
-    let endpoints = found.into_iter().map(|address| {
-        let status = force.judge.status(&address);
-        let barred = match guard.judge(address) {
-            Verdict::Allowed => None,
-            Verdict::Own => Some("a listener of this proxy itself (508, SOCKS 02)"),
-            Verdict::Private => Some(PRIVATE),
-        };
-        endpoint(force.judge.as_ref(), &status, barred, None, false)
-    });
-    Ok(endpoints.collect())
-}
-
-async fn through(
-    force: &InForce,
-    guard: &Guard,
-    target: &Target,
-    upstream: &Upstream,
-    resolver: &Resolver,
-) -> Result<Vec<EndpointExplanation>, String> {
-    if let Some(address) = target.address()
-        && guard.judge(address) != Verdict::Allowed
-    {
-        return Err(format!("{address} is {PRIVATE}"));
-    }
-    let judge = judge_of(force, upstream);
-    let mut endpoints = Vec::new();
-    for server in &upstream.servers {
-        let name = Some(server.target.to_string());
-        // One that is not found is as good as none; the others are tried.
-        let found = resolver.resolve(&server.target).await.unwrap_or_default();
-        for address in found {
-            let is_own = guard.judge(address) == Verdict::Own;
-            let barred = is_own.then_some("a listener of this proxy itself (508, SOCKS 02)");
-            let status = judge.status(&address);
-            let is_backup = server.is_backup;
-            endpoints.push(endpoint(
-                judge.as_ref(),
-                &status,
-                barred,
-                name.clone(),
-                is_backup,
-            ));
-        }
-    }
-    if endpoints.is_empty() {
-        return Err("none of the upstream's servers is found (502)".to_owned());
-    }
-    endpoints.sort_by_key(|one| (one.is_backup, !one.is_eligible));
-    Ok(endpoints)
-}
-
-fn judge_of(force: &InForce, upstream: &Upstream) -> Arc<dyn Judge> {
-    match (&upstream.policy, force.judge.registry()) {
-        (Some(policy), Some(registry)) => Arc::new(registry.with_policy(Arc::clone(policy))),
-        _ => Arc::clone(&force.judge),
-    }
-}
-
-fn endpoint(
-    judge: &dyn Judge,
-    status: &risefall::Status,
-    barred: Option<&str>,
-    server: Option<String>,
-    is_backup: bool,
-) -> EndpointExplanation {
-    EndpointExplanation {
-        address: status.address,
-        server,
-        is_backup,
-        is_eligible: barred.is_none() && !status.state.is_down(),
-        reason: barred.map_or_else(|| standing(status, judge), str::to_owned),
-        status: AddressStatus::of(status),
-    }
-}
-
-/// The state and its cause in a sentence.
-fn standing(status: &risefall::Status, judge: &dyn Judge) -> String {
-    let (failures, most) = (status.failures, judge.policy().max_fails());
-    let last = status.last_failure.map(|last| {
-        let ago = units::show_about(last.age);
-        format!("{}, {ago} ago", last.cause)
-    });
-    let last = last.unwrap_or_else(|| "nothing that is remembered".to_owned());
-    let until = status.retry_in.map(units::show_about);
-    let until = |word: &str| match &until {
-        Some(time) => format!("{word} {time}"),
-        None => String::new(),
-    };
-    match status.state {
-        State::Up if failures == 0 => "nothing is held against it".to_owned(),
-        State::Up => format!("{failures} of {most} failures in a row; the last: {last}"),
-        State::Suspect => format!("silent for longer than usual, so dialled last; {last}"),
-        State::Down => format!(
-            "down{}: {failures} failures in a row, the last: {last} (503, SOCKS 04)",
-            until(" for another")
+/// What to ask for instead, when nobody is there to answer.
+fn nobody<'a>(forwards: impl Iterator<Item = &'a Forward>, question: &Question) -> String {
+    let names: Vec<_> = forwards.map(Forward::name).collect();
+    match (&question.forward, &question.request) {
+        (Some(_), _) if !names.is_empty() => format!(
+            "there is no such forward proxy; expected one of {}\n",
+            names.join(", ")
         ),
-        State::ProbeDue => "its down time is over: the next client tries it alone".to_owned(),
-        State::Probing => format!("a client is trying it{}", until("; at most for another")),
-        State::ForcedUp => "an operator holds it up".to_owned(),
-        State::ForcedDown => "an operator holds it down".to_owned(),
-        State::Drained => "an operator lets no new connections to it".to_owned(),
-        other => format!(
-            "{}{}",
-            other.name().replace('_', " "),
-            until(", for another")
+        (Some(_), _) => "there is no forward proxy\n".to_owned(),
+        (None, Some(asking)) => format!(
+            "there is no forward proxy, and no site listens for {}\n",
+            if asking.is_tls { "https" } else { "http" }
         ),
+        (None, None) => "there is no forward proxy; for sites a URL is expected\n".to_owned(),
     }
 }
 
-const PRIVATE: &str =
-    "not a public address, and this listener does not allow private ones (403, SOCKS 02)";
+const KEYS: &str = "target=, forward=, client=, method= or header=";
 
 /// How long an answer may take: as long as its lookups.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -376,9 +307,29 @@ mod tests {
             Some(""),
             Some("target=a"),
             Some("target=a:1&client=b"),
+            Some("target=a:1&method=G%20T"),
+            Some("target=a:1&header=x"),
+            Some("target=http://a/%20"),
             Some("x=1"),
         ] {
             assert!(Question::parse(query).is_err(), "{query:?}");
         }
+    }
+
+    #[test]
+    fn a_site_is_asked_as_by_a_client_and_only_for_urls_of_http() {
+        let asking = |query: &str| Question::parse(Some(query)).unwrap().request;
+        let asked = asking("target=wss://a.example/b%3Fc&method=POST&header=X-A:%20b&header=x-a:c");
+        let Asking { is_tls, request } = asked.unwrap();
+        assert!(is_tls);
+        assert_eq!(
+            (request.method(), request.uri().path()),
+            (&Method::POST, "/b")
+        );
+        assert_eq!(request.uri().query(), Some("c"));
+        assert_eq!(request.headers()[HOST], "a.example");
+        assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
+        assert!(asking("target=a.example:80").is_none());
+        assert!(asking("target=socks5://a.example:80").is_none());
     }
 }

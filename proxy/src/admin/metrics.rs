@@ -3,6 +3,8 @@
 //! The workers count for themselves; here they are added up, at each scrape. Every label is one of
 //! a fixed set, or a name of the configuration: no client can make another series.
 
+mod services;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -15,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Report;
 use super::operator::STATES;
-use super::report::ListenerStatus;
+use super::service::ListenerStatus;
 use crate::runtime::memory::Pressure;
 use crate::telemetry::counters::{BOUNDS, CLASSES, Count, Counters, FAULTS, PROTOCOLS};
 
@@ -48,6 +50,8 @@ impl Collector for Scrape {
         self.durations(&mut out)?;
         self.dials(&mut out)?;
         self.health(&mut out)?;
+        services::sites(&self.0, &mut out)?;
+        services::upstreams(&self.0.upstreams(), &mut out)?;
         self.reloads(&mut out)
     }
 }
@@ -150,7 +154,10 @@ impl Scrape {
         let labels: Vec<_> = listeners
             .iter()
             .zip(&addresses)
-            .map(|(one, address)| [("forward", one.name.as_str()), ("address", address)])
+            .map(|(one, address)| {
+                let (kind, name) = (one.kind.as_str(), one.name.as_str());
+                [("kind", kind), ("name", name), ("address", address)]
+            })
             .collect();
         let series = |value: fn(&ListenerStatus) -> u64| -> Vec<_> {
             let labels = labels.iter().map(|labels| &labels[..]);
@@ -258,29 +265,7 @@ impl Scrape {
             )?;
         }
         let help = "First failures that found no room in the registry";
-        out.counter("overflow", help, self.0.overflow())?;
-        self.upstreams(out)
-    }
-
-    fn upstreams(&self, out: &mut Out<'_>) -> fmt::Result {
-        let upstreams = self.0.upstreams();
-        let mut all = Vec::new();
-        for upstream in &upstreams {
-            for endpoint in &upstream.endpoints {
-                let is_down = endpoint.status.as_ref().is_some_and(|one| one.is_down);
-                let labels = [
-                    ("upstream", upstream.name.as_str()),
-                    ("server", endpoint.address.as_str()),
-                ];
-                all.push((labels, u64::from(!is_down)));
-            }
-        }
-        let series: Vec<_> = all.iter().map(|(labels, up)| (&labels[..], *up)).collect();
-        out.gauges(
-            "server_up",
-            "1 while health lets the server be dialled",
-            &series,
-        )
+        out.counter("overflow", help, self.0.overflow())
     }
 
     fn reloads(&self, out: &mut Out<'_>) -> fmt::Result {

@@ -11,8 +11,11 @@ pub mod explain;
 mod metrics;
 pub mod operator;
 mod page;
+mod reason;
 pub mod report;
 mod routes;
+pub mod service;
+pub mod status;
 
 use std::convert::Infallible;
 use std::io;

@@ -60,6 +60,15 @@ fn effective(said: Said) -> Tree {
             said.allow_private.get_or_insert(forward.allows_private());
         }
     }
+    for site in settings.plan.sites() {
+        let tls = tree
+            .site
+            .get_mut(site.name())
+            .and_then(|said| said.tls.as_mut());
+        if let Some((said, tls)) = tls.zip(site.tls()) {
+            said.redirect.get_or_insert(tls.redirects());
+        }
+    }
     tree
 }
 

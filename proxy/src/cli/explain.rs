@@ -10,7 +10,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::ask::{self, AskError, Door, start_of};
 use super::check::print;
 use super::failed;
-use crate::admin::explain::{Explanation, ForwardExplanation};
+use crate::admin::explain::{
+    EndpointExplanation, Explanation, ForwardExplanation, SiteExplanation,
+};
 
 /// Show what would become of a request now: listener, rule, upstream, and each address with the
 /// reason why it would be dialled or not. Names are looked up, nothing is dialled.
@@ -25,9 +27,17 @@ pub(super) struct Explain {
     #[arg(long, value_name = "NAME")]
     forward: Option<String>,
 
-    /// Whether this client may
+    /// As if this client asked. Default for sites: this machine
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+
+    /// What a site is asked with
+    #[arg(long, value_name = "NAME", default_value = "GET")]
+    method: String,
+
+    /// A field of what a site is asked with, such as 'Accept: text/html'; may be given several times
+    #[arg(long, value_name = "FIELD")]
+    header: Vec<String>,
 
     #[command(flatten)]
     door: Door,
@@ -64,6 +74,10 @@ impl Explain {
         if let Some(client) = &self.client {
             path = format!("{path}&client={client}");
         }
+        path = format!("{path}&method={}", encoded(&self.method));
+        for header in &self.header {
+            path = format!("{path}&header={}", encoded(header));
+        }
         path
     }
 }
@@ -73,6 +87,9 @@ fn show(explanation: &Explanation) -> String {
     for forward in &explanation.forwards {
         // Writing to a string does not fail.
         let _ = show_forward(&mut out, forward);
+    }
+    for site in &explanation.sites {
+        let _ = show_site(&mut out, site);
     }
     out
 }
@@ -93,7 +110,37 @@ fn show_forward(out: &mut String, forward: &ForwardExplanation) -> std::fmt::Res
     if let Some(why) = &forward.refused {
         writeln!(out, "  refused  {why}")?;
     }
-    for one in &forward.endpoints {
+    show_endpoints(out, &forward.endpoints)
+}
+
+fn show_site(out: &mut String, told: &SiteExplanation) -> std::fmt::Result {
+    let name = match &told.site {
+        Some(site) => format!("site {site}"),
+        None => "no site".to_owned(),
+    };
+    let at = told.listener.map_or_else(String::new, |at| at.to_string());
+    let scheme = if told.tls { "HTTPS" } else { "HTTP" };
+    writeln!(out, "\n{name} on {at}: {scheme}")?;
+    for (what, said) in [
+        ("shows", &told.certificate),
+        ("refused", &told.refused),
+        ("route", &told.route),
+        ("action", &told.action),
+        ("choice", &told.choice),
+    ] {
+        if let Some(said) = said {
+            writeln!(out, "  {what:7}  {said}")?;
+        }
+    }
+    show_endpoints(out, &told.endpoints)?;
+    for other in &told.passed {
+        writeln!(out, "  passed   {other}")?;
+    }
+    Ok(())
+}
+
+fn show_endpoints(out: &mut String, all: &[EndpointExplanation]) -> std::fmt::Result {
+    for one in all {
         let verdict = if one.is_eligible { "yes" } else { "no" };
         let mut what = one.address.to_string();
         if let Some(server) = one.server.as_ref().filter(|server| **server != what) {
@@ -108,4 +155,5 @@ fn show_forward(out: &mut String, forward: &ForwardExplanation) -> std::fmt::Res
 const EXAMPLES: &str = "\
 Examples:
   risefall explain http://example.com/
+  risefall explain https://shop.example.com/cart --method POST --header 'X-Canary: 1'
   risefall explain 192.0.2.7:443 --forward office --client 192.168.1.20";

@@ -4,11 +4,13 @@
 
 mod ask;
 mod check;
+mod common;
 mod explain;
 mod health;
 mod manual;
 mod proxy;
 mod reload;
+mod reverse;
 mod run;
 mod schema;
 mod serve;
@@ -47,6 +49,8 @@ pub struct Arguments {
 enum Command {
     /// Run a forward proxy: HTTP, CONNECT and SOCKS5 on one port
     Proxy(Box<proxy::Proxy>),
+    /// Run a reverse proxy: HTTP/1.1 and HTTP/2 in front of servers
+    Reverse(Box<reverse::Reverse>),
     /// Run what a configuration file says
     Run(run::Run),
     /// Tell all that is wrong with a configuration file, and start nothing
@@ -76,6 +80,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Some(Command::Proxy(proxy)) => proxy.run(),
+        Some(Command::Reverse(reverse)) => reverse.run(),
         Some(Command::Run(run)) => run.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Schema(schema)) => schema.run(),
@@ -123,6 +128,8 @@ One-line starts:
   risefall proxy --listen 127.0.0.1:3128       the same on another port
   risefall proxy --listen 0.0.0.0:8090 --allow-clients 192.168.1.0/24
                                                a proxy for a network
+  risefall reverse --to 10.0.0.11:8080 --to 10.0.0.12:8080
+                                               two servers behind http://127.0.0.1:8080/
   risefall status                              which addresses are failing or down
   risefall status --watch                      the same, again and again
   risefall explain http://example.com/         what would become of a request, and why

@@ -104,9 +104,16 @@ fn is_consequence(refused: &Refused, loaded: &config::Loaded) -> bool {
         Some(PlanFault::UnknownUpstream { name, .. }) => loaded.says(&format!("upstream.{name}")),
         // Where nothing can be understood, nothing is served.
         Some(PlanFault::Nothing) => loaded.has_mistakes_under(""),
-        Some(PlanFault::NoServer | PlanFault::NoListener | PlanFault::NoProtocol) => {
-            loaded.has_mistakes_under(&refused.place)
-        }
+        Some(
+            PlanFault::NoServer
+            | PlanFault::NoListener
+            | PlanFault::NoProtocol
+            | PlanFault::NoRoute
+            | PlanFault::NoAction
+            | PlanFault::NoCertificate
+            | PlanFault::SameRoute { .. }
+            | PlanFault::AllHostsTaken { .. },
+        ) => loaded.has_mistakes_under(&refused.place),
         _ => false,
     }
 }
@@ -137,6 +144,12 @@ fn in_flags(refused: &Refused) -> String {
 /// Flags that are not named as their key is.
 const FLAGS: &[(&str, &str)] = &[
     ("forward.proxy.listen", "--listen"),
+    ("site.reverse.listen", "--listen"),
+    ("site.reverse.hosts", "--host"),
+    ("site.reverse.tls.cert", "--tls-cert"),
+    ("site.reverse.tls.key", "--tls-key"),
+    ("upstream.servers.servers", "--to"),
+    ("upstream.servers.tls", "--to-tls"),
     ("admin.listen", "--admin"),
     ("limits.connections", "--max-connections"),
 ];

@@ -1,5 +1,7 @@
 //! `risefall status`: asks the running proxy what it holds against which address, and why.
 
+mod services;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -11,9 +13,7 @@ use serde::de::DeserializeOwned;
 use super::ask::{self, AskError, Door, start_of};
 use super::check::print;
 use super::{address, failed};
-use crate::admin::report::{
-    AddressReport, AddressStatus, ListenerStatus, ProxyStatus, UpstreamStatus,
-};
+use crate::admin::status::{AddressReport, AddressStatus, ProxyStatus};
 use crate::units;
 
 /// Show which addresses the running proxy holds for failing or down, or why one of them is.
@@ -110,11 +110,7 @@ fn show(status: &ProxyStatus) -> String {
         out.push_str(&format!("reload {how} {ago} ago: {summary}\n"));
     }
     out.push('\n');
-    out.push_str(&listeners(&status.listeners));
-    if !status.upstreams.is_empty() {
-        out.push('\n');
-        out.push_str(&upstreams(&status.upstreams));
-    }
+    out.push_str(&services::show(status));
     out.push('\n');
     if status.health.is_empty() {
         out.push_str("no failing addresses\n");
@@ -128,41 +124,6 @@ fn show(status: &ProxyStatus) -> String {
         ));
     }
     out
-}
-
-fn listeners(all: &[ListenerStatus]) -> String {
-    let heads = ["LISTENER", "ADDRESS", "OPEN", "ACCEPTED", "REFUSED"];
-    let mut rows = vec![heads.map(String::from)];
-    rows.extend(all.iter().map(|one| {
-        [
-            one.name.clone(),
-            one.address.to_string(),
-            one.connections.to_string(),
-            one.accepted.to_string(),
-            one.refused.to_string(),
-        ]
-    }));
-    aligned(&rows)
-}
-
-fn upstreams(all: &[UpstreamStatus]) -> String {
-    let mut rows = vec![["UPSTREAM", "SERVER", "STATE"].map(String::from)];
-    for upstream in all {
-        rows.extend(upstream.endpoints.iter().map(|one| {
-            let state = match &one.status {
-                Some(status) => words(&status.state),
-                // Its addresses, if something is held against them, are below.
-                None => "-".to_owned(),
-            };
-            let backup = if one.backup { " (backup)" } else { "" };
-            [
-                upstream.name.clone(),
-                format!("{}{backup}", one.address),
-                state,
-            ]
-        }));
-    }
-    aligned(&rows)
 }
 
 fn show_address(report: &AddressReport) -> String {

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use risefall::{Policy, Recovery};
 
 use super::VERSION;
-use crate::plan::{Access, Forward, Plan};
+use super::reverse::SITE;
+use crate::plan::site::{Action, SiteTls};
+use crate::plan::{Access, Engine, Forward, Front, Plan, Site};
 use crate::runtime::Running;
 use crate::units;
 
@@ -27,12 +29,13 @@ fn write_to(out: &mut String, plan: &Plan, policy: &Policy, running: &Running) -
             false => format!("  ({})", forward.name()),
         };
         let listeners = force.listeners.iter();
-        for listener in listeners.filter(|one| one.forward == forward.name()) {
+        for listener in listeners.filter(|one| one.owner() == forward.name()) {
             let (address, protocols) = (listener.address, forward.protocols());
             writeln!(out, "  proxy    {address}  {protocols}{name}")?;
         }
         write_rules(out, forward)?;
     }
+    write_fronts(out, plan, running)?;
     writeln!(
         out,
         "  health   down after {} failures in a row, for {}; up after {} successes; a dial may \
@@ -69,21 +72,114 @@ fn write_to(out: &mut String, plan: &Plan, policy: &Policy, running: &Running) -
         "  threads  {threads}; up to {} connections",
         plan.limits().connections
     )?;
-    if let Some((address, forward)) =
-        (running.forward_addresses().first().copied()).zip(plan.forwards().next())
-    {
-        let scheme = if forward.protocols().http {
-            "http"
-        } else {
-            "socks5h"
-        };
-        writeln!(
-            out,
-            "  try it   curl -x {scheme}://{} http://example.com/",
-            reachable(address)
-        )?;
+    write_try(out, plan, running)
+}
+
+/// Every address of the sites with the hosts that are answered there, then what each site does.
+fn write_fronts(out: &mut String, plan: &Plan, running: &Running) -> std::fmt::Result {
+    let fronts = plan
+        .listens()
+        .iter()
+        .filter_map(|listen| match &listen.engine {
+            Engine::Front(front) => Some(front),
+            Engine::Forward(_) => None,
+        });
+    for front in fronts {
+        let (address, scheme) = (address_of(front, running), scheme(front));
+        for site in front.sites() {
+            let hosts = match site.hosts() {
+                [] => "every host".to_owned(),
+                hosts => list(hosts),
+            };
+            writeln!(
+                out,
+                "  site     {scheme}://{address}  {hosts}{}",
+                named(site)
+            )?;
+        }
+    }
+    for site in plan.sites() {
+        for route in site.routes() {
+            let (matches, action) = (route.matches(), route.action());
+            writeln!(out, "  route    {matches}  {}{}", told(action), named(site))?;
+        }
+        for identity in site.tls().into_iter().flat_map(SiteTls::identities) {
+            writeln!(
+                out,
+                "  tls      {}{}",
+                identity.cert().display(),
+                named(site)
+            )?;
+        }
     }
     Ok(())
+}
+
+/// The name of a site, if the operator gave it one.
+fn named(site: &Site) -> String {
+    match site.name() {
+        SITE => String::new(),
+        name => format!("  ({name})"),
+    }
+}
+
+/// What becomes of a request, in a few words.
+fn told(action: &Action) -> String {
+    match action {
+        Action::Upstream(upstream) => {
+            let servers = upstream.servers().iter();
+            let servers: Vec<_> = servers.map(|server| &server.target).collect();
+            format!("to {}: {}", upstream.name(), list(&servers))
+        }
+        Action::Redirect { to, status } => format!("redirect {} to {to}", status.as_str()),
+        Action::Respond { status, .. } => format!("answered with {}", status.as_str()),
+    }
+}
+
+fn list(each: &[impl ToString]) -> String {
+    let each: Vec<_> = each.iter().map(ToString::to_string).collect();
+    each.join(", ")
+}
+
+fn scheme(front: &Front) -> &'static str {
+    if front.is_tls() { "https" } else { "http" }
+}
+
+/// Where a front listens, with the port that the system chose.
+fn address_of(front: &Front, running: &Running) -> SocketAddr {
+    let force = running.in_force();
+    let mut listeners = force.listeners.iter();
+    let bound = listeners
+        .find(|one| one.said == front.address() && one.owner() == format!("site.{}", front.name()))
+        .map(|one| one.address);
+    bound.unwrap_or(front.address())
+}
+
+/// A command that shows the first listener at work.
+fn write_try(out: &mut String, plan: &Plan, running: &Running) -> std::fmt::Result {
+    let Some(first) = plan.listens().first() else {
+        return Ok(());
+    };
+    let forward = match &first.engine {
+        Engine::Front(front) => {
+            let at = reachable(address_of(front, running));
+            return writeln!(out, "  try it   curl {}://{at}/", scheme(front));
+        }
+        Engine::Forward(forward) => forward,
+    };
+    let Some(&address) = running.forward_addresses().first() else {
+        return Ok(());
+    };
+    let scheme = if forward.protocols().http {
+        "http"
+    } else {
+        "socks5h"
+    };
+    let at = reachable(address);
+    writeln!(
+        out,
+        "  try it   curl -x {scheme}://{at} http://example.com/"
+    )
 }
 
 fn write_rules(out: &mut String, forward: &Forward) -> std::fmt::Result {

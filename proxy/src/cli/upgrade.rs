@@ -30,7 +30,7 @@ struct Letter {
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Heading {
-    forward: Option<String>,
+    owner: Option<String>,
     said: SocketAddr,
 }
 
@@ -88,7 +88,7 @@ fn pass(to: &UnixStream, inherited: &Inherited, health: Snapshot) -> io::Result<
         version: VERSION,
         listeners: (inherited.listeners.iter())
             .map(|one| Heading {
-                forward: one.forward.clone(),
+                owner: one.owner.clone(),
                 said: one.said,
             })
             .collect(),
@@ -162,7 +162,7 @@ pub(super) fn inherit() -> io::Result<Option<Heritage>> {
     for heading in letter.listeners {
         let socket = TcpListener::from(inherit::receive(&stream)?);
         listeners.push(Heirloom {
-            forward: heading.forward,
+            owner: heading.owner,
             said: heading.said,
             socket,
         });
@@ -186,7 +186,7 @@ pub(super) fn activated() -> Inherited {
         match passed.take_tcp_listener(nth) {
             Ok(Some(socket)) => match socket.local_addr() {
                 Ok(said) => listeners.push(Heirloom {
-                    forward: None,
+                    owner: None,
                     said,
                     socket,
                 }),

@@ -13,7 +13,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
 use super::load::join_place;
-use super::mistake::{Mistake, SECRETS};
+use super::mistake::{self, Mistake};
 use super::node::{Entry, Node, Value};
 use super::scalar;
 use super::source::Sources;
@@ -51,7 +51,10 @@ fn without_null(schema: &mut Json) {
                     let one = one.clone();
                     object.remove("anyOf");
                     if let Json::Object(one) = one {
-                        object.extend(one);
+                        // What is said of the key comes before what is said of its type.
+                        for (key, value) in one {
+                            object.entry(key).or_insert(value);
+                        }
                     }
                 }
             }
@@ -71,6 +74,8 @@ fn without_null(schema: &mut Json) {
 
 pub(super) struct Checker<'a> {
     pub(super) mistakes: Vec<Mistake>,
+    /// Places of the elements of lists that were taken out.
+    pub(super) dropped: BTreeSet<String>,
     sources: &'a Sources,
     /// Whether what is missing may stand in what could not be read.
     is_torn: bool,
@@ -80,6 +85,7 @@ impl<'a> Checker<'a> {
     pub(super) fn new(sources: &'a Sources, is_torn: bool) -> Self {
         Self {
             mistakes: Vec::new(),
+            dropped: BTreeSet::new(),
             sources,
             is_torn,
         }
@@ -103,6 +109,13 @@ impl<'a> Checker<'a> {
             Value::Table(_) => self.check_table(node, schema, place),
             Value::List(_) => self.check_list(node, schema, place),
             Value::Text(_) => self.check_text(node, schema, place),
+            Value::Bool(yes) => {
+                let is_right = is_option(&Json::from(*yes), schema);
+                if !is_right {
+                    self.refuse_type(node, schema, place);
+                }
+                is_right
+            }
             Value::Whole(number) => {
                 let number = *number;
                 let is_in = |key, holds: fn(i64, i64) -> bool| {
@@ -110,7 +123,8 @@ impl<'a> Checker<'a> {
                         .as_i64()
                         .is_none_or(|bound| holds(number, bound))
                 };
-                let is_right = is_in("minimum", |number, least| number >= least)
+                let is_right = is_option(&Json::from(number), schema)
+                    && is_in("minimum", |number, least| number >= least)
                     && is_in("maximum", |number, most| number <= most);
                 if !is_right {
                     self.refuse_type(node, schema, place);
@@ -170,14 +184,11 @@ impl<'a> Checker<'a> {
         }
         let others = &schema["additionalProperties"];
         if others.is_object() {
-            if !is_name(&entry.key) {
+            if let Err(message) = hold_name(&entry.key, &schema["propertyNames"]) {
                 self.mistakes.push(Mistake {
                     at: Some(entry.key_at),
                     place: place.to_owned(),
-                    message: format!(
-                        "found the name {:?}, expected letters, digits, _ and -, 64 at most",
-                        entry.key
-                    ),
+                    message,
                     help: None,
                     also: None,
                 });
@@ -226,7 +237,11 @@ impl<'a> Checker<'a> {
         list.retain_mut(|one| {
             let place = format!("{place}[{index}]");
             index += 1;
-            self.check(one, &schema["items"], &place)
+            let is_right = self.check(one, &schema["items"], &place);
+            if !is_right {
+                self.dropped.insert(place);
+            }
+            is_right
         });
         if schema["minItems"]
             .as_u64()
@@ -267,7 +282,10 @@ impl<'a> Checker<'a> {
         }
         let form = schema["format"].as_str().unwrap_or_default();
         if let Some(Err(message)) = scalar::hold(form, text) {
-            self.refuse(node, place, message);
+            match is_secret(place) {
+                true => self.refuse_type(node, schema, place),
+                false => self.refuse(node, place, message),
+            }
             return false;
         }
         let is_file = form == "sink" && !["off", "stdout", "stderr"].contains(&text.as_str());
@@ -332,6 +350,11 @@ fn is_of_type(node: &Node, kind: &str) -> bool {
     }
 }
 
+/// Whether a value is one of those that there are, if they are counted.
+fn is_option(value: &Json, schema: &Json) -> bool {
+    (schema["enum"].as_array()).is_none_or(|options| options.contains(value))
+}
+
 /// What stands there, in a few words.
 pub(super) fn found(node: &Node) -> String {
     match &node.value {
@@ -387,19 +410,34 @@ fn nearest<'a>(said: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
 }
 
 fn is_unbuilt(place: &str, key: &str) -> bool {
-    let table = match place.split_once('.') {
-        Some((_, rest)) if rest.contains("servers") => "servers",
-        Some((table, _)) => table,
-        None => place,
-    };
+    let mut words = place.split('.').map(|word| match word.split_once('[') {
+        Some((key, _)) => key,
+        None => word,
+    });
+    // The second is the name that the table was given.
+    let first = words.next().into_iter();
+    let table: Vec<_> = first.chain(words.skip(1)).collect();
+    let table = table.join(".");
     UNBUILT
         .iter()
         .any(|(unbuilt, keys)| *unbuilt == table && keys.contains(&key))
 }
 
 fn is_secret(place: &str) -> bool {
-    let last = place.rsplit('.').next();
-    last.is_some_and(|key| SECRETS.contains(&key))
+    place.rsplit('.').next().is_some_and(mistake::is_secret)
+}
+
+/// Whether a key may be one of a table whose keys are the operator's.
+fn hold_name(name: &str, names: &Json) -> Result<(), String> {
+    if let Some(form) = names["format"].as_str() {
+        return scalar::hold(form, name).unwrap_or(Ok(()));
+    }
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(format!(
+        "found the name {name:?}, expected letters, digits, _ and -, 64 at most"
+    ))
 }
 
 fn is_name(name: &str) -> bool {

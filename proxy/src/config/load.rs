@@ -81,13 +81,14 @@ impl<'a> Reader<'a> {
         let said = root.clone();
         let mut checker = check::Checker::new(&self.sources, self.is_torn);
         checker.check_root(&mut root);
+        let dropped = std::mem::take(&mut checker.dropped);
         self.mistakes.append(&mut checker.mistakes);
         let tree = self.deserialize(&root);
         Loaded {
             tree,
             sources: self.sources,
             said,
-            formal: self.mistakes.len(),
+            dropped,
             mistakes: self.mistakes,
         }
     }

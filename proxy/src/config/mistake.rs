@@ -143,10 +143,11 @@ fn without_secret(line: &str) -> (String, usize) {
         return (line.to_owned(), line.len());
     };
     let last = key.trim().rsplit(['.', ' ', '{', ',']).next();
-    let is_secret = last.is_some_and(|key| SECRETS.contains(&key.trim_matches(['"', '\''])));
+    let is_secret = last.is_some_and(|key| is_secret(key.trim_matches(['"', '\''])));
+    let lower = value.to_ascii_lowercase();
     let holds_one = SECRETS.iter().any(|secret| {
-        value.match_indices(secret).any(|(at, _)| {
-            let rest = value.get(at + secret.len()..).unwrap_or_default();
+        lower.match_indices(secret).any(|(at, _)| {
+            let rest = lower.get(at + secret.len()..).unwrap_or_default();
             rest.trim_start_matches(['"', '\'', ' ']).starts_with('=')
         })
     });
@@ -154,6 +155,13 @@ fn without_secret(line: &str) -> (String, usize) {
         return (line.to_owned(), line.len());
     }
     (format!("{key}= <hidden>"), key.len() + 1)
+}
+
+/// Whether the value of a key is never shown. Fields of HTTP may be written in capitals.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRETS
+        .iter()
+        .any(|secret| secret.eq_ignore_ascii_case(key))
 }
 
 /// Line and column of a byte, both from 1; columns are characters.
@@ -165,7 +173,16 @@ pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// Keys whose values are never shown.
-pub(super) const SECRETS: &[&str] = &["token", "password", "secret", "users"];
+const SECRETS: &[&str] = &[
+    "token",
+    "password",
+    "secret",
+    "users",
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "x-auth-token",
+];
 const WIDTH: usize = 160;
 
 #[cfg(test)]
@@ -181,6 +198,7 @@ mod tests {
                 "admin = { listen = \"a\", token = \"hunter2\" }",
                 "admin = <hidden>",
             ),
+            ("set = { Authorization = \"hunter2\" }", "set = <hidden>"),
             ("token_file = \"a\"", "token_file = \"a\""),
             ("listen = 3", "listen = 3"),
         ] {

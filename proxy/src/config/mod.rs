@@ -16,6 +16,7 @@ pub mod scalar;
 mod source;
 pub mod tree;
 
+use std::collections::BTreeSet;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 
@@ -36,8 +37,8 @@ pub struct Loaded {
     /// Every value that was said, with its place; what was refused as well.
     said: Node,
     mistakes: Vec<Mistake>,
-    /// How many of these cost the tree a part.
-    formal: usize,
+    /// Elements of lists that were refused and are not in the tree.
+    dropped: BTreeSet<String>,
 }
 
 impl Loaded {
@@ -60,8 +61,9 @@ impl Loaded {
     /// Whether something is wrong at `place` or in it.
     #[must_use]
     pub fn has_mistakes_under(&self, place: &str) -> bool {
+        let place = self.as_written(place);
         let mut mistakes = self.mistakes.iter();
-        mistakes.any(|mistake| mistake.place.starts_with(place))
+        mistakes.any(|mistake| is_under(&mistake.place, &place))
     }
 
     /// A number that stays the same as long as all files say the same.
@@ -87,22 +89,24 @@ impl Loaded {
         });
     }
 
-    /// The place of an element of a list in the file: what was refused of the list is not in the
-    /// tree, so the others have moved up there.
+    /// A place as the file has it: what was refused of a list is not in the tree, so the elements
+    /// behind it have moved up there.
     fn as_written(&self, place: &str) -> String {
-        let element = place
-            .strip_suffix(']')
-            .and_then(|rest| rest.rsplit_once('['));
-        let Some((list, Ok(nth))) = element.map(|(list, nth)| (list, nth.parse::<usize>())) else {
-            return place.to_owned();
-        };
-        let is_refused = |nth: usize| {
-            let element = format!("{list}[{nth}]");
-            let mut mistakes = self.mistakes.iter().take(self.formal);
-            mistakes.any(|mistake| mistake.place.starts_with(&element))
-        };
-        let written = (0..).filter(|&nth| !is_refused(nth)).nth(nth);
-        format!("{list}[{}]", written.unwrap_or(nth))
+        let mut written = String::new();
+        for part in place.split_inclusive(']') {
+            let element = part
+                .strip_suffix(']')
+                .and_then(|rest| rest.rsplit_once('['));
+            let Some((key, Ok(nth))) = element.map(|(key, nth)| (key, nth.parse::<usize>())) else {
+                written.push_str(part);
+                continue;
+            };
+            written.push_str(key);
+            let mut kept = (0..).filter(|nth| !self.dropped.contains(&format!("{written}[{nth}]")));
+            let nth = kept.nth(nth).unwrap_or(nth);
+            written = format!("{written}[{nth}]");
+        }
+        written
     }
 
     /// All that is wrong with it; `Ok` if nothing is.
@@ -116,6 +120,12 @@ impl Loaded {
         }
         Err(Mistakes::new(self.sources, self.mistakes))
     }
+}
+
+/// Whether `place` is `outer` or stands in it; everything stands in the whole.
+fn is_under(place: &str, outer: &str) -> bool {
+    let rest = place.strip_prefix(outer);
+    rest.is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 #[cfg(test)]

@@ -36,18 +36,38 @@ fn tables(out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// The keys of lists whose elements may be tables.
+/// The keys of tables in a table, and of lists whose elements may be tables.
 fn elements(out: &mut String, place: &str, table: &Json) -> std::fmt::Result {
     for (key, said) in fields(table) {
-        let items = resolved(said).get("items");
-        let forms = items.and_then(|items| items.get("anyOf")?.as_array());
-        let mut forms = forms.into_iter().flatten().map(resolved);
-        if let Some(element) = forms.find(|form| form["properties"].is_object()) {
-            writeln!(out, "\nAn element of `{place}.{key}` that is a table:\n")?;
-            keys(out, element, fields(element))?;
+        let (place, said) = (format!("{place}.{key}"), resolved(said));
+        let items = said.get("items").map(resolved);
+        let Some(inner) = inner(items.unwrap_or(said)) else {
+            continue;
+        };
+        let (begin, is_always) = match items {
+            Some(items) => ("An element of ", items.get("anyOf").is_none()),
+            None => ("", said.get("anyOf").is_none()),
+        };
+        let end = if is_always { "" } else { " that is a table" };
+        let what = description(inner);
+        match is_always && !what.is_empty() {
+            true => writeln!(out, "\n{begin}`{place}`. {what}\n")?,
+            false => writeln!(out, "\n{begin}`{place}`{end}:\n")?,
         }
+        keys(out, inner, fields(inner))?;
+        elements(out, &place, inner)?;
     }
     Ok(())
+}
+
+/// The table with keys of its own that a value is or may be.
+fn inner(said: &Json) -> Option<&Json> {
+    let forms = said.get("anyOf").and_then(Json::as_array);
+    let mut forms = forms.into_iter().flatten().map(resolved);
+    if said["properties"].is_object() {
+        return Some(said);
+    }
+    forms.find(|form| form["properties"].is_object())
 }
 
 fn fields(table: &Json) -> impl Iterator<Item = (&str, &Json)> {
@@ -74,6 +94,7 @@ fn keys<'a>(
             Json::Null if is_needed => "needed".to_owned(),
             Json::Null => "see there".to_owned(),
             Json::Array(list) if list.is_empty() => "none".to_owned(),
+            Json::Object(_) => "see below".to_owned(),
             default => format!("`{default}`"),
         };
         let default = if said["default"].is_null() && !is_needed {

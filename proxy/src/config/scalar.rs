@@ -2,18 +2,26 @@
 //!
 //! Each form is one type: how it is read, how it is written, and what the schema says of it.
 
+mod http;
+mod name;
+mod secret;
+
 use std::borrow::Cow;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::Method;
+use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use crate::bounds::Memory;
 use crate::units;
+pub use http::{Location, OwnField, Percent, RequestPath, RoutePath, Statuses};
+pub use name::{Authority, CertName, CookieName, HashBy, Parameter, Service, SiteHost};
+pub use secret::{Fields, Secret};
 
 /// A form of text.
 pub trait Form: Sized {
@@ -76,7 +84,7 @@ pub(super) fn hold(name: &str, text: &str) -> Option<Result<(), String>> {
     fn read<T: Form>(text: &str) -> Result<(), String> {
         T::read(text).map(|_| ())
     }
-    let reads: [(&str, Read); 9] = [
+    let reads: [(&str, Read); 25] = [
         (Duration::NAME, read::<Duration>),
         (Patience::NAME, read::<Patience>),
         (Bytes::NAME, read::<Bytes>),
@@ -86,6 +94,22 @@ pub(super) fn hold(name: &str, text: &str) -> Option<Result<(), String>> {
         (IpNet::NAME, read::<IpNet>),
         (Server::NAME, read::<Server>),
         (Access::NAME, read::<Access>),
+        (HeaderName::NAME, read::<HeaderName>),
+        (OwnField::NAME, read::<OwnField>),
+        (HeaderValue::NAME, read::<HeaderValue>),
+        (Method::NAME, read::<Method>),
+        (RoutePath::NAME, read::<RoutePath>),
+        (RequestPath::NAME, read::<RequestPath>),
+        (Location::NAME, read::<Location>),
+        (Statuses::NAME, read::<Statuses>),
+        (Percent::NAME, read::<Percent>),
+        (SiteHost::NAME, read::<SiteHost>),
+        (HashBy::NAME, read::<HashBy>),
+        (CookieName::NAME, read::<CookieName>),
+        (Service::NAME, read::<Service>),
+        (Authority::NAME, read::<Authority>),
+        (CertName::NAME, read::<CertName>),
+        (Parameter::NAME, read::<Parameter>),
     ];
     if name == PATH {
         return Some(read::<PathBuf>(text));
@@ -328,66 +352,31 @@ impl Form for PathBuf {
     }
 }
 
-/// A secret: read, and never shown.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a secret.
-    #[must_use]
-    pub fn new(secret: String) -> Self {
-        Self(secret)
-    }
-
-    /// The secret itself, for whoever compares with it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
+/// What was found, its start at least, and what was expected.
+fn refused<T: Form>(text: &str) -> String {
+    let cut: String = text.chars().take(SHOWN_MOST).collect();
+    let end = if cut.len() < text.len() { "…" } else { "" };
+    format!("found {:?}, expected {}", cut + end, T::EXPECTED)
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(HIDDEN)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(HIDDEN)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from).map(Self)
-    }
-}
-
-impl JsonSchema for Secret {
-    fn schema_name() -> Cow<'static, str> {
-        "secret".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "minLength": 1,
-            "writeOnly": true,
-            "x-expected": "a text, best from the environment: \"${NAME}\"",
-        })
-    }
-}
-
-const HIDDEN: &str = "<hidden>";
+const SHOWN_MOST: usize = 60;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    pub(super) fn holds<T: Form>(right: &[&str], wrong: &[&str]) {
+        for text in right {
+            assert!(T::read(text).is_ok(), "{}: {text}", T::NAME);
+        }
+        for text in wrong {
+            let error = T::read(text).err().expect(text);
+            assert!(
+                error.contains("found") && error.contains("expected"),
+                "{error}"
+            );
+        }
+    }
 
     fn reads_back<T: Form>() {
         let text = T::EXAMPLE;
@@ -408,12 +397,21 @@ mod tests {
         reads_back::<Server>();
         reads_back::<Access>();
         reads_back::<PathBuf>();
-    }
-
-    #[test]
-    fn a_secret_is_shown_by_nothing() {
-        let secret = Secret::new("hunter2".to_owned());
-        assert!(!format!("{secret:?}").contains("hunter2"));
-        assert!(!serde_json::to_string(&secret).unwrap().contains("hunter2"));
+        reads_back::<HeaderName>();
+        reads_back::<OwnField>();
+        reads_back::<HeaderValue>();
+        reads_back::<Method>();
+        reads_back::<RoutePath>();
+        reads_back::<RequestPath>();
+        reads_back::<Location>();
+        reads_back::<Statuses>();
+        reads_back::<Percent>();
+        reads_back::<SiteHost>();
+        reads_back::<HashBy>();
+        reads_back::<CookieName>();
+        reads_back::<Service>();
+        reads_back::<Authority>();
+        reads_back::<CertName>();
+        reads_back::<Parameter>();
     }
 }

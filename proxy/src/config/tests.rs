@@ -34,7 +34,7 @@ protocols = [\"htp\", \"socks4\"]
 [upstream.api]
 servers = []
 
-[site.shop]
+[stream.postgres]
 listen = \"127.0.0.1:80\"
 ";
     let found = mistakes(text);
@@ -49,13 +49,140 @@ listen = \"127.0.0.1:80\"
         "8:14: forward.office.protocols[0]: found \"htp\", expected http, socks5",
         "8:21: forward.office.protocols[1]: found \"socks4\", expected http, socks5",
         "11:11: upstream.api.servers: found an empty list, expected at least one",
-        "13:2: site: is not yet available in risefall 0.1.0",
+        "13:2: stream: is not yet available in risefall 0.1.0",
     ];
     let expected: Vec<_> = expected
         .iter()
         .map(|line| format!("risefall.toml:{line}"))
         .collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_mistake_in_a_site_is_told_at_its_place() {
+    let text = "\
+[site.shop]
+hosts = [\"shop.example.com:80\", \"a.*.example.com\"]
+tls = { cert = \"a.pem\", min_version = \"1.1\" }
+trusted = [\"10.0.0.0/33\"]
+[[site.shop.route]]
+path = \"api\"
+methods = [\"get\"]
+headers = { \"x a\" = \"b\", x-b = false, x-c = \"d\\n\" }
+root = \"public\"
+request_headers = { set = { content-length = \"3\", authorization = \"hunter2\\n\" }, remove = [\"host\"] }
+[[site.shop.route]]
+redirect = { to = \"//evil.example\", status = 305 }
+respond = { status = 99 }
+body_limit = 10
+";
+    let found = mistakes(text);
+    let expected = [
+        "2:10: site.shop.hosts[0]: found \"shop.example.com:80\", expected a host such as \
+         shop.example.com, or *.example.com for every name one label below, without a port",
+        "2:33: site.shop.hosts[1]: found \"a.*.example.com\", expected a host such as \
+         shop.example.com, or *.example.com for every name one label below, without a port",
+        "3:39: site.shop.tls.min_version: found \"1.1\", expected 1.2, 1.3",
+        "4:12: site.shop.trusted[0]: found \"10.0.0.0/33\", expected a range such as \
+         192.168.1.0/24, or an address",
+        "6:8: site.shop.route[0].path: found \"api\", expected a path such as /api, without a \
+         query, . or .. as a segment, and escapes of what needs none",
+        "7:12: site.shop.route[0].methods[0]: found \"get\", expected a method such as GET or \
+         POST, in capitals",
+        "8:13: site.shop.route[0].headers: found \"x a\", expected the name of a field, such as \
+         x-version",
+        "8:32: site.shop.route[0].headers.x-b: found false, expected true",
+        "8:45: site.shop.route[0].headers.x-c: found \"d\\n\", expected the value of a field: \
+         printable ASCII, no space at its ends",
+        "9:1: site.shop.route[0].root: is not yet available in risefall 0.1.0",
+        "10:29: site.shop.route[0].request_headers.set: found \"content-length\", which belongs to \
+         the connection and not to the message; expected another",
+        "10:67: site.shop.route[0].request_headers.set.authorization: found a text, expected the \
+         value of a field: printable ASCII, no space at its ends",
+        "10:92: site.shop.route[0].request_headers.remove[0]: found \"host\", expected another: \
+         the key `host` of the route is for that",
+        "12:19: site.shop.route[1].redirect.to: found \"//evil.example\", expected a path, or a \
+         URI of http or https, in which {scheme}, {host}, {path} and {query} may stand, such as \
+         https://{host}{path}{query}",
+        "12:46: site.shop.route[1].redirect.status: found 305, expected 301, 302, 303, 307 or 308",
+        "13:22: site.shop.route[1].respond.status: found 99, expected a whole number from 200 to \
+         599",
+        "14:14: site.shop.route[1].body_limit: found 10, expected a size such as 64KiB or 1GiB",
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|line| format!("risefall.toml:{line}"))
+        .collect();
+    assert_eq!(found, expected);
+    let shown = loaded(text).finish().unwrap_err().to_string();
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_mistake_in_how_servers_are_asked_is_told_at_its_place() {
+    let found = mistakes(
+        "\
+[upstream.api]
+servers = [{ srv = \"_http._tcp.a:80\" }]
+hash_by = \"header\"
+statuses = [200]
+http = \"h3\"
+tls = false
+tunnel = \"web\"
+retries = { budget = \"120%\", attempts = 11 }
+sticky = { max_age = \"1h\" }
+check = { type = \"http\", expect = [\"2xx\"], path = \"healthz\", fall = 0 }
+",
+    );
+    let expected = [
+        "2:20: upstream.api.servers[0].srv: found \"_http._tcp.a:80\", expected the name of SRV \
+         records, without a port, such as _http._tcp.example.com",
+        "3:11: upstream.api.hash_by: found \"header\", expected client, target, path, header:NAME \
+         or cookie:NAME",
+        "4:13: upstream.api.statuses[0]: found 200, expected a whole number from 400 to 599",
+        "5:8: upstream.api.http: found \"h3\", expected auto, h1, h2",
+        "6:7: upstream.api.tls: found false, expected true",
+        "7:1: upstream.api.tunnel: is not yet available in risefall 0.1.0",
+        "8:22: upstream.api.retries.budget: found \"120%\", expected a part such as 20%, at most \
+         100%",
+        "8:41: upstream.api.retries.attempts: found 11, expected a whole number from 0 to 10",
+        "9:10: upstream.api.sticky.cookie: is missing, expected the name of a cookie, such as \
+         session",
+        "10:36: upstream.api.check.expect[0]: found \"2xx\", expected statuses such as 200-399, or \
+         one such as 204",
+        "10:51: upstream.api.check.path: found \"healthz\", expected a path that begins with /, \
+         such as /healthz or /healthz?full",
+        "10:69: upstream.api.check.fall: found 0, expected a whole number from 1 to 255",
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|line| format!("risefall.toml:{line}"))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_place_is_counted_as_the_file_has_it_where_an_element_was_refused() {
+    let mut loaded = loaded(
+        "\
+[upstream.a]
+servers = [\"x\", { address = \"y:1\", weight = 0 }, \"z:1\"]
+[[site.b.route]]
+methods = [\"get\", \"PUT\"]
+",
+    );
+    // The first is gone; of the second only its weight is.
+    loaded.refuse("upstream.a.servers[1]", "the third".to_owned());
+    loaded.refuse("site.b.route[0].methods[0]", "the second".to_owned());
+    assert!(loaded.has_mistakes_under("site.b.route[0]"));
+    assert!(!loaded.has_mistakes_under("site.b.rout"));
+    let lines: Vec<_> = loaded.finish().unwrap_err().lines().collect();
+    for line in [
+        "risefall.toml:2:50: upstream.a.servers[2]: the third",
+        "risefall.toml:4:19: site.b.route[0].methods[1]: the second",
+    ] {
+        assert!(lines.iter().any(|known| known == line), "{lines:#?}");
+    }
 }
 
 #[test]
@@ -171,11 +298,22 @@ fn a_tree_that_is_written_out_is_read_as_the_same() {
     let written = loaded(&text).finish().unwrap().to_toml();
     assert!(written.contains("min_rises = 2"), "{written}");
     assert!(written.contains("token = \"<hidden>\""), "{written}");
+    assert!(
+        written.contains("authorization = \"<hidden>\""),
+        "{written}"
+    );
     assert_eq!(loaded(&written).finish().unwrap().to_toml(), written);
     let path = "[process]\nstate_file = \"/a$$b\"\n";
     let written = loaded(path).finish().unwrap().to_toml();
     let state = loaded(&written).finish().unwrap().process.state_file;
     assert_eq!(state.unwrap().0, std::path::Path::new("/a$b"));
+}
+
+#[test]
+fn what_is_said_of_a_key_is_what_the_schema_tells_of_it() {
+    let tls = &check::schema()["$defs"]["SiteTls"]["properties"]["listen"];
+    let told = tls["description"].as_str().unwrap();
+    assert!(told.starts_with("Where TLS is spoken"), "{told}");
 }
 
 #[test]
@@ -219,6 +357,34 @@ const SAMPLES: &[&str] = &[
     "[forward.\"a b\"]\nlisten = \"127.0.0.1:0\"",
     "[upstream.a]\nservers = [\"a:1\", { address = \"b:2\", backup = true }]\nmax_fails = 1",
     "[upstream.a]\nservers = [{ backup = true }]",
+    "[upstream.a]\nservers = [{ srv = \"_a._tcp.b\" }]\ntls = true\nhttp = \"h1\"",
+    "[upstream.a]\nservers = [\"a:1\"]\ntls = false",
+    "[upstream.a]\nservers = [\"a:1\"]\ntls = { roots = \"a.pem\", name = \"b\" }\nstatuses = [500]",
+    "[upstream.a]\nservers = [\"a:1\"]\nstatuses = [200]",
+    "[upstream.a]\nservers = [\"a:1\"]\nretries = { budget = \"5%\" }\nqueue = { length = 3 }",
+    "[upstream.a]\nservers = [\"a:1\"]\nretries = { budget = 101 }",
+    "[upstream.a]\nservers = [\"a:1\"]\nsticky = {}",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"tcp\", expect = \"204\" }",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { path = \"/\" }",
+    "[upstream.a]\nservers = [\"a:1\"]\nhash_by = \"header:x-a\"",
+    "[upstream.a]\nservers = [\"a:1\"]\nhash_by = \"header:\"",
+    "[site.a]\nlisten = \"0.0.0.0:80\"\nhosts = [\"*.a.b\"]\nh2c = true",
+    "[site.a]\nhosts = [\"*\"]",
+    "[site.a]\ntls = { cert = \"a\", key = \"b\", min_version = \"1.3\", redirect = false }",
+    "[site.a]\ntls = { min_version = \"1.1\" }",
+    "[site.a]\ntls = { certificates = [{ cert = \"a\" }] }",
+    "[[site.a.route]]\nredirect = { to = \"/\", status = 302 }",
+    "[[site.a.route]]\nredirect = { to = \"/\", status = 304 }",
+    "[[site.a.route]]\nredirect = { status = 301 }",
+    "[[site.a.route]]\nrespond = {}\nheaders = { x-a = true, x-b = \"c\" }\nquery = { \"a b\" = \"\" }",
+    "[[site.a.route]]\nheaders = { x-a = false }",
+    "[[site.a.route]]\nheaders = { \"x a\" = true }",
+    "[[site.a.route]]\nquery = { \"\" = true }",
+    "[[site.a.route]]\nrequest_headers = { set = { x-a = \"b\" }, remove = [\"x-c\"] }",
+    "[[site.a.route]]\nrequest_headers = { set = { connection = \"b\" } }",
+    "[[site.a.route]]\nresponse_headers = { remove = [\"te\"] }",
+    "[[site.a.route]]\nmethods = [\"GET\"]\nbody_limit = \"1KiB\"\nhost = \"a:80\"",
+    "[[site.a.route]]\nstrip_prefix = \"a\"",
     "[upstream.a]\nservers = [{ address = \"b\" }]",
     "[upstream.a]\nservers = [{ address = \"b:1\", weight = 2 }]",
     "[upstream.a]\nservers = \"a:1\"",
@@ -240,6 +406,22 @@ fn a_general_validator_and_the_types_say_the_same() {
         "server",
         "sink",
         "path",
+        "field-name",
+        "own-field-name",
+        "field-value",
+        "method",
+        "route-path",
+        "request-path",
+        "location",
+        "statuses",
+        "percent",
+        "host",
+        "hash-by",
+        "cookie-name",
+        "service",
+        "authority",
+        "certificate-name",
+        "parameter",
     ] {
         options = options.with_format(name, move |text: &str| {
             scalar::hold(name, text).is_some_and(|held| held.is_ok())

@@ -3,6 +3,10 @@
 //! What is written here on a field is what `risefall schema` and the reference page say of it. Keys
 //! whose default depends on others have none here; the plan fills them in.
 
+mod choice;
+pub mod site;
+pub mod upstream;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +16,11 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{self, Bytes, Control, Memory, Patience, Said, Secret, Server};
+use super::scalar::{self, Bytes, Control, Memory, Patience, Said, Secret};
 use crate::bounds;
+pub use choice::{OneOrMany, RedirectStatus, True, Wanted};
+pub use site::Site;
+pub use upstream::Upstream;
 
 /// The configuration of risefall.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -35,9 +42,15 @@ pub struct Tree {
     /// How much and how long: every bound and deadline.
     pub limits: Limits,
     /// Forward proxies by name: HTTP, CONNECT and SOCKS5, told apart on one port.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z0-9_-]{1,64}$"}))]
     pub forward: BTreeMap<String, Forward>,
+    /// Sites by name: who answers which requests, by HTTP/1.1 and HTTP/2.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z0-9_-]{1,64}$"}))]
+    pub site: BTreeMap<String, Site>,
     /// Groups of servers by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z0-9_-]{1,64}$"}))]
     pub upstream: BTreeMap<String, Upstream>,
 }
@@ -50,27 +63,6 @@ impl Tree {
         let text = toml::to_string(self).unwrap_or_default();
         // Only texts hold a `$`, and there one begins a variable.
         text.replace('$', "$$")
-    }
-}
-
-/// One value, or a list of them.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(untagged)]
-#[schemars(inline)]
-pub enum OneOrMany<T> {
-    /// One.
-    One(T),
-    /// Any number.
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    /// All of them.
-    pub fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        }
     }
 }
 
@@ -205,7 +197,7 @@ pub struct Limits {
     /// Fields of a request's head; more are refused (431).
     #[schemars(range(min = 1, max = 10_000))]
     pub header_count: u16,
-    /// How long a SOCKS handshake may take, and the first bytes of any connection.
+    /// How long a SOCKS or TLS handshake may take, and the first bytes of any connection.
     pub handshake_timeout: Said<Duration>,
     /// How long the head of a request may take from its first byte.
     pub header_timeout: Said<Duration>,
@@ -270,90 +262,6 @@ pub struct Forward {
 pub enum Protocol {
     Http,
     Socks5,
-}
-
-/// A group of servers.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    /// The servers.
-    #[schemars(length(min = 1))]
-    pub servers: Vec<Member>,
-    /// How one is chosen: `round-robin` (each in turn), `least-conn` (the fewest connections),
-    /// `random`, `p2c` (of two at random the idler and quicker one) or `hash` (the same for the
-    /// same `hash_by`). All by weight, each worker for itself; one that is down is passed over, one
-    /// that does not answer is left for the next.
-    #[serde(default)]
-    pub balance: Balance,
-    /// What `hash` is taken of: the `client`'s address, or the `target`'s host.
-    #[serde(default)]
-    pub hash_by: HashBy,
-    /// Failures in a row that take a server down. Default: that of `[health]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 255))]
-    pub max_fails: Option<u8>,
-    /// Successes in a row that bring it up again. Default: that of `[health]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 255))]
-    pub min_rises: Option<u8>,
-    /// How long a down server is not dialled. Default: that of `[health]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fail_timeout: Option<Said<Duration>>,
-    /// What happens when every server is down: false answers at once (503, SOCKS 04), true tries
-    /// the one that is due next, all the same.
-    #[serde(default)]
-    pub fail_open: bool,
-}
-
-/// How a server is chosen.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Balance {
-    #[default]
-    RoundRobin,
-    LeastConn,
-    Random,
-    P2c,
-    Hash,
-}
-
-/// What of a request a server is chosen by.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum HashBy {
-    #[default]
-    Client,
-    Target,
-}
-
-/// A server of a group.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(untagged)]
-#[schemars(inline)]
-pub enum Member {
-    /// Where it is.
-    Plain(Said<Server>),
-    /// Where it is, and more.
-    Table(MemberTable),
-}
-
-/// A server of a group, with what is to be said of it.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct MemberTable {
-    /// Where it is.
-    pub address: Said<Server>,
-    /// Its share, beside those of the others.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 256))]
-    pub weight: u16,
-    /// Whether it is tried only when no other is up.
-    #[serde(default)]
-    pub backup: bool,
 }
 
 impl Default for Process {
@@ -442,17 +350,15 @@ impl Default for Limits {
     }
 }
 
-fn one() -> u16 {
-    1
-}
-
 fn all_protocols() -> Vec<Protocol> {
     vec![Protocol::Http, Protocol::Socks5]
 }
 
-/// Tables and keys of the design whose engine is not built, and so refused.
+/// Tables and keys of the design whose engine is not built, and so refused. Tables are without the
+/// names that they were given.
 pub(super) const UNBUILT: &[(&str, &[&str])] = &[
-    ("", &["site", "stream", "tunnel"]),
+    ("", &["stream", "tunnel"]),
     ("forward", &["users", "users_file"]),
-    ("upstream", &["check", "tls", "http", "fail_open", "tunnel"]),
+    ("site.route", &["root"]),
+    ("upstream", &["tunnel"]),
 ];

@@ -12,41 +12,45 @@ use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::error::Fault;
-use crate::forward::body::{Reply, Upload};
-use crate::forward::session::{Phase, Progress, Session, What};
-use crate::forward::{answer, headers};
+use crate::forward::Visit;
+use crate::net::stream::Stream;
 use crate::proto::Target;
+use crate::serve::body::Reply;
+use crate::serve::session::{Phase, Session, What};
+use crate::serve::{answer, headers};
 use crate::upstream::dial::Dialled;
 use crate::upstream::group::Group;
 use crate::upstream::pool::Lease;
+use crate::upstream::upload::{Progress, Upload};
 
 /// Serves one request.
 pub(super) async fn serve(
-    session: Rc<Session>,
+    visit: Rc<Visit>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
+    let session = &visit.session;
     // The engine may be here before the socket has the end of the last response.
     session.note_flushed();
     session.phase.set(Phase::Busy);
     session.flow.watch.disarm();
     session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
-    session.flow.watch.bound(session.rules.spans.request);
+    session.flow.watch.bound(session.terms.spans.request);
     let is_connect = request.method() == Method::CONNECT;
     let has_body = !request.body().is_end_stream();
     let answered = match request.method() {
-        &Method::CONNECT => connect(&session, &request).await,
+        &Method::CONNECT => connect(&visit, &request).await,
         _ => {
             if request.headers().contains_key(UPGRADE) && request.version() == Version::HTTP_11 {
                 // This hop never switches, so what follows is the next request.
                 session.screen.borrow_mut().stay();
             }
-            forward(&session, request).await
+            forward(&visit, request).await
         }
     };
     let mut response = answered.unwrap_or_else(|fault| {
         session.note_fault(&fault);
         session.has_unread.set(has_body || is_connect);
-        answer::fault(&fault, &session)
+        answer::fault(&fault, session)
     });
     // Bytes for a tunnel that never was may be on their way still, and whoever chose them (a page
     // in a browser, say) must not get them read as a request of the client. Nothing tells them
@@ -62,30 +66,30 @@ pub(super) async fn serve(
     session.note_status(response.status().as_u16());
     session.responses.set(session.responses.get() + 1);
     session.phase.set(Phase::Body);
-    session.flow.watch.arm(session.rules.spans.body_idle);
+    session.flow.watch.arm(session.terms.spans.body_idle);
     Ok(response)
 }
 
 /// Dials for a tunnel; the connection's task takes it from the session when 200 has been written.
-async fn connect(
-    session: &Rc<Session>,
-    request: &Request<Incoming>,
-) -> Result<Response<Reply>, Fault> {
-    let dialled = dial_tunnel(session, request).await;
+async fn connect(visit: &Visit, request: &Request<Incoming>) -> Result<Response<Reply>, Fault> {
+    let session = &visit.session;
+    let dialled = dial_tunnel(visit, request).await;
     // A fault leaves the screen undecided: nothing behind the CONNECT is ever let through.
     let dialled = dialled?;
     session.screen.borrow_mut().tunnel();
     session.note_dialled(dialled.address, dialled.effort);
-    session.tunnel.set(Some(dialled));
+    session.has_left.set(true);
+    visit.tunnel.set(Some(dialled));
     Ok(Response::new(Reply::tunnel()))
 }
 
-async fn dial_tunnel(session: &Session, request: &Request<Incoming>) -> Result<Dialled, Fault> {
+async fn dial_tunnel(visit: &Visit, request: &Request<Incoming>) -> Result<Dialled, Fault> {
+    let session = &visit.session;
     let authority = request.uri().authority().map_or("", Authority::as_str);
     let target = Target::parse(authority)?;
     let dialler = &session.context.dialler;
     let errand = session.errand(&target);
-    in_time(session, dialler.dial(errand, &session.rules.way)).await
+    in_time(session, dialler.dial(errand, &visit.rules.way)).await
 }
 
 /// A dial has deadlines of its own; the request may have a shorter one.
@@ -93,7 +97,7 @@ async fn in_time(
     session: &Session,
     dial: impl Future<Output = Result<Dialled, Fault>>,
 ) -> Result<Dialled, Fault> {
-    match session.rules.spans.request {
+    match session.terms.spans.request {
         None => dial.await,
         Some(_) => match session.flow.watch.guard(dial).await {
             Some(dialled) => dialled,
@@ -104,10 +108,8 @@ async fn in_time(
     }
 }
 
-async fn forward(
-    session: &Rc<Session>,
-    request: Request<Incoming>,
-) -> Result<Response<Reply>, Fault> {
+async fn forward(visit: &Visit, request: Request<Incoming>) -> Result<Response<Reply>, Fault> {
+    let session = &visit.session;
     let (mut parts, body) = request.into_parts();
     if parts.uri.authority().is_none() {
         return for_ourselves(session, &parts);
@@ -121,7 +123,7 @@ async fn forward(
     // Holds what the engine would need to switch protocols; this hop does not.
     parts.extensions.clear();
     let authority = std::mem::take(&mut parts.uri);
-    parts.uri = match session.rules.way.parent {
+    parts.uri = match visit.rules.way.parent {
         None => origin_form(&authority),
         // A proxy is asked for the whole (RFC 9112 §3.2.2).
         Some(_) => authority.clone(),
@@ -129,21 +131,20 @@ async fn forward(
     let authority = authority
         .authority()
         .map_or("", |authority| authority.as_str());
-    let request = Request::from_parts(parts, Upload::new(body, session));
-    let (response, lease) = send(session, authority, request).await?;
+    let request = Request::from_parts(
+        parts,
+        Upload::new(body, &session.flow, session.terms.spans.body_idle),
+    );
+    let (response, lease) = send(visit, authority, request).await?;
     reply(session, response, lease)
 }
 
 /// A connection that is open already, for `request`.
-async fn take_open(
-    session: &Session,
-    key: &str,
-    request: &Request<Upload>,
-) -> Option<Lease<Upload>> {
-    let pool = &session.context.pool;
+async fn take_open(visit: &Visit, key: &str, request: &Request<Upload>) -> Option<Lease> {
+    let pool = &visit.session.context.pool;
     let mut lease = pool.take(key)?;
     // Another listener's clients, or those of an earlier plan, may have been allowed more.
-    if !session.rules.way.allows(lease.address) {
+    if !visit.rules.way.allows(lease.address) {
         lease.give_back();
         return None;
     }
@@ -151,7 +152,7 @@ async fn take_open(
         // It cannot be sent again, so a server that has closed should be known of first: the event
         // loop goes round once, and the connection's task sees what has come.
         tokio::task::yield_now().await;
-        while !lease.sender.is_ready() {
+        while !lease.is_ready() {
             lease = pool.take(key)?;
         }
     }
@@ -160,11 +161,11 @@ async fn take_open(
 
 /// Sends over a connection that is open already, or else over a new one.
 async fn send(
-    session: &Rc<Session>,
+    visit: &Visit,
     authority: &str,
     mut request: Request<Upload>,
-) -> Result<(Response<Incoming>, Lease<Upload>), Fault> {
-    let way = &session.rules.way;
+) -> Result<(Response<Incoming>, Lease), Fault> {
+    let (session, way) = (&visit.session, &visit.rules.way);
     let target = Target::parse_or_port(authority, HTTP_PORT)?;
     let errand = session.errand(&target);
     let dialler = &session.context.dialler;
@@ -177,12 +178,15 @@ async fn send(
         None => Vec::new(),
     };
     let key = candidates.first().map_or(authority, |member| &*member.key);
-    if let Some(mut lease) = take_open(session, key, &request).await {
+    if let Some(mut lease) = take_open(visit, key, &request).await {
         session.context.counters.reused.bump();
         lease.busy = candidates.first().map(Group::busy);
+        if let Some(parent) = &way.parent {
+            parent.group.counts().requests.bump();
+        }
         session.note_address(lease.address, "pooled");
         let spare = SpareHead::of(&request);
-        request = match try_send(session, &mut lease, request).await {
+        request = match try_send(visit, &mut lease, request).await {
             Ok(response) => return Ok((response, lease)),
             Err(Unsent::Whole(request)) => *request,
             // The server closed its idle connection while the request was on its way there.
@@ -199,10 +203,13 @@ async fn send(
     let address = dialled.address;
     session.note_dialled(address, dialled.effort);
     let key = busy.as_ref().map_or(authority, |busy| &*busy.member().key);
-    let adopted = session.context.pool.adopt(key, dialled.stream, address);
+    let adopted = session
+        .context
+        .pool
+        .adopt(key, Stream::Plain(dialled.stream), address);
     let mut lease = adopted.await.map_err(|error| broken(address, &error))?;
     lease.busy = busy;
-    match try_send(session, &mut lease, request).await {
+    match try_send(visit, &mut lease, request).await {
         Ok(response) => Ok((response, lease)),
         Err(Unsent::Lost(fault) | Unsent::Failed(fault)) => Err(fault),
         Err(Unsent::Whole(_)) => {
@@ -223,13 +230,14 @@ enum Unsent {
 }
 
 async fn try_send(
-    session: &Rc<Session>,
-    lease: &mut Lease<Upload>,
+    visit: &Visit,
+    lease: &mut Lease,
     request: Request<Upload>,
 ) -> Result<Response<Incoming>, Unsent> {
+    let session = &visit.session;
     let address = lease.address;
     let flow = &session.flow;
-    let spans = session.rules.spans;
+    let spans = session.terms.spans;
     if request.body().is_end_stream() {
         flow.upload.set(Progress::Whole);
         flow.watch.arm(spans.answer);
@@ -238,16 +246,12 @@ async fn try_send(
         flow.watch.arm(spans.body_idle);
     }
     flow.behind_upload.set(spans.answer);
-    let sent = session
-        .flow
-        .watch
-        .guard(lease.sender.try_send_request(request))
-        .await;
+    let sent = session.flow.watch.guard(lease.send(request)).await;
     session.flow.watch.disarm();
     flow.behind_upload.set(spans.body_idle);
     if let Some(Ok(_)) = &sent {
         session.note_first_byte();
-        if let (Some(parent), Some(busy)) = (&session.rules.way.parent, &lease.busy) {
+        if let (Some(parent), Some(busy)) = (&visit.rules.way.parent, &lease.busy) {
             parent.group.note(busy);
         }
     }
@@ -275,7 +279,7 @@ fn timed_out(session: &Session, address: SocketAddr) -> Fault {
     if let Some(fault) = session.overlong() {
         return fault;
     }
-    let timeouts = &session.rules.plan.timeouts;
+    let timeouts = &session.terms.plan.timeouts;
     match session.flow.upload.get() {
         Progress::Waiting => Fault::Idle {
             after: timeouts.body_idle,
@@ -284,7 +288,7 @@ fn timed_out(session: &Session, address: SocketAddr) -> Fault {
             address,
             after: timeouts.body_idle,
         },
-        Progress::Whole | Progress::Broken => Fault::HeadTimedOut {
+        Progress::Whole | Progress::Broken | Progress::TooLarge => Fault::HeadTimedOut {
             address,
             after: timeouts.answer,
         },
@@ -294,7 +298,7 @@ fn timed_out(session: &Session, address: SocketAddr) -> Fault {
 fn reply(
     session: &Rc<Session>,
     response: Response<Incoming>,
-    lease: Lease<Upload>,
+    lease: Lease,
 ) -> Result<Response<Reply>, Fault> {
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -399,7 +403,7 @@ impl SpareHead {
     }
 
     fn into_request(self, session: &Rc<Session>) -> Request<Upload> {
-        let mut request = Request::new(Upload::empty(session));
+        let mut request = Request::new(Upload::empty(&session.flow, session.terms.spans.body_idle));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;

@@ -1,29 +1,24 @@
 //! The forward proxy: HTTP, CONNECT and SOCKS5 on one port, told apart by their first bytes.
 
-mod answer;
-pub mod body;
-pub mod context;
 mod exchange;
-mod headers;
-pub mod http;
-mod session;
+pub mod rules;
 mod socks;
 
-use std::future::poll_fn;
+use std::cell::Cell;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::context::{ONE_WAY, Place, Rules};
-use crate::forward::session::{Session, What};
-use crate::net::relay::{self, Ended, Patience};
-use crate::net::scratch;
+use crate::forward::rules::Rules;
+use crate::net::relay;
 use crate::proto::sniff::{Sniffed, sniff};
+use crate::serve::context::Place;
+use crate::serve::first::{read_more, turn_away};
+use crate::serve::io::Duplex;
+use crate::serve::session::{Session, What};
+use crate::serve::{answer, http1, tunnel};
 use crate::upstream::dial::Dialled;
 
 /// Serves one client connection to its end. A client with `barred` is only told why.
@@ -38,11 +33,24 @@ pub async fn serve(
     rules: Rc<Rules>,
     barred: Option<Fault>,
 ) {
-    let session = Rc::new(Session::new(place, rules, client));
+    let session = Rc::new(Session::new(place, Rc::clone(&rules.terms), client));
+    let visit = Rc::new(Visit {
+        session,
+        rules,
+        tunnel: Cell::new(None),
+    });
     // In a box of its own, so that a tunnel does not carry the room that its handshake took.
-    if let Some(tunnel) = Box::pin(greet(stream, &session, barred)).await {
-        tunnel.run(&session).await;
+    if let Some(tunnel) = Box::pin(greet(stream, &visit, barred)).await {
+        tunnel.run(&visit.session).await;
     }
+}
+
+/// A connection, and what it may do.
+struct Visit {
+    session: Rc<Session>,
+    rules: Rc<Rules>,
+    /// A dialled stream on its way from the request to the tunnel.
+    tunnel: Cell<Option<Dialled>>,
 }
 
 /// Two connections that are to become one.
@@ -61,68 +69,23 @@ impl Tunnel {
             dialled,
         } = self;
         let mut target = dialled.stream;
-        session.flow.moved.up.set(0);
-        session.flow.moved.down.set(0);
-        let timeouts = &session.rules.plan.timeouts;
-        let spans = session.rules.spans;
-        let watch = &session.flow.watch;
-        watch.bound(spans.tunnel);
-        let patience = Patience {
-            idle: spans.idle,
-            one_way: spans.one_way,
-            broken: spans.linger,
-        };
-        let ended = relay::relay(
-            &mut client,
-            &mut target,
-            early,
-            &session.flow.moved,
-            watch,
-            patience,
-        );
-        let ended = ended.await;
-        let is_broken = matches!(ended, Ended::Broken(_));
-        match ended {
-            Ended::Closed => {}
-            Ended::Idle | Ended::OneWay if watch.is_over() => {
-                session.note_fault(&Fault::Overlong {
-                    what: "tunnel",
-                    after: timeouts.tunnel.unwrap_or_default(),
-                });
-            }
-            Ended::Idle => {
-                session.note_fault(&Fault::Idle {
-                    after: timeouts.idle,
-                });
-            }
-            Ended::OneWay => {
-                session.note_fault(&Fault::Idle {
-                    after: timeouts.idle.min(ONE_WAY),
-                });
-            }
-            Ended::Broken(error) => {
-                tracing::debug!(client = %session.client, %error, "tunnel broke");
-                session.note_fault(&Fault::Cut("one side of the tunnel broke"));
-            }
-        }
-        session.finish();
+        let patience = tunnel::begin(session, None);
+        let (moved, watch) = (&session.flow.moved, &session.flow.watch);
+        let ended = relay::relay(&mut client, &mut target, early, moved, watch, patience).await;
+        let may_read = tunnel::finish(session, ended, None);
         drop(target);
-        if is_broken {
-            // The client may still read what the target said last.
-            http::linger(&mut client, session).await;
+        if may_read {
+            http1::linger(&mut client, session).await;
         }
     }
 }
 
 /// Reads the first bytes, finds the protocol, and serves it until the end or until a tunnel.
-async fn greet(
-    mut stream: TcpStream,
-    session: &Rc<Session>,
-    barred: Option<Fault>,
-) -> Option<Tunnel> {
+async fn greet(mut stream: TcpStream, visit: &Rc<Visit>, barred: Option<Fault>) -> Option<Tunnel> {
     let mut first = Vec::new();
+    let session = &visit.session;
     let client = session.client;
-    let spoken = session.rules.forward.protocols;
+    let spoken = visit.rules.forward.protocols;
     loop {
         match sniff(&first) {
             Sniffed::NeedMore => {}
@@ -134,7 +97,7 @@ async fn greet(
                 tracing::debug!(%client, "HTTP is not spoken on this listener");
                 return None;
             }
-            Sniffed::Socks5 => return socks::serve(stream, first, session, barred).await,
+            Sniffed::Socks5 => return socks::serve(stream, first, visit, barred).await,
             Sniffed::Http => {
                 if let Some(fault) = barred {
                     session.begin(|| What::Unread);
@@ -144,8 +107,8 @@ async fn greet(
                     session.finish();
                     return None;
                 }
-                session.flow.watch.arm(session.rules.spans.header);
-                return http::serve(stream, first, session).await;
+                session.flow.watch.arm(session.terms.spans.header);
+                return serve_http(stream, first, visit).await;
             }
             Sniffed::Socks4 => {
                 tracing::debug!(%client, "SOCKS4 is not served, SOCKS5 is");
@@ -163,34 +126,18 @@ async fn greet(
     }
 }
 
-/// Reads on, within the session's deadline; a little less of it when draining. False at the end.
-async fn read_more(
-    stream: &mut TcpStream,
-    into: &mut Vec<u8>,
-    limit: usize,
-    session: &Session,
-) -> bool {
-    let mut read = pin!(scratch::read_into(stream, into, limit));
-    let mut is_told = false;
-    poll_fn(|cx| {
-        if let Poll::Ready(read) = read.as_mut().poll(cx) {
-            return Poll::Ready(read.is_ok_and(|len| len > 0));
-        }
-        if session.is_draining() && !is_told {
-            is_told = true;
-            session.flow.watch.arm(session.rules.spans.grace);
-        }
-        session.flow.watch.poll_due(cx).map(|()| false)
+/// Serves requests; gives the tunnel that the last of them asked for.
+async fn serve_http(mut stream: TcpStream, first: Vec<u8>, visit: &Rc<Visit>) -> Option<Tunnel> {
+    let (read, write) = stream.split();
+    let client = Duplex::new(read, &write);
+    let service = |request| exchange::serve(Rc::clone(visit), request);
+    let left = http1::serve(client, &write, first, &visit.session, service).await?;
+    let early = left.early;
+    Some(Tunnel {
+        early,
+        dialled: visit.tunnel.take()?,
+        client: stream,
     })
-    .await
-}
-
-/// Answers and closes.
-async fn turn_away(stream: &mut TcpStream, answer: &[u8], session: &Session) {
-    let written = session.flow.watch.guard(stream.write_all(answer)).await;
-    if written.is_some_and(|written| written.is_ok()) {
-        http::linger(stream, session).await;
-    }
 }
 
 fn unserved(sniffed: Sniffed) -> &'static str {

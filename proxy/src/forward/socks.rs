@@ -7,10 +7,12 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
-use crate::forward::session::{Session, What};
-use crate::forward::{Tunnel, http, read_more};
+use crate::forward::{Tunnel, Visit};
 use crate::proto::socks5::{self, Method, NO_ADDRESS, Reply, Request};
 use crate::proto::{Parsed, Target};
+use crate::serve::first::read_more;
+use crate::serve::http1;
+use crate::serve::session::{Session, What};
 use crate::upstream::dial::Dialled;
 
 /// Serves the handshake; gives the tunnel if there is one. `bytes` were read before.
@@ -21,13 +23,14 @@ use crate::upstream::dial::Dialled;
 pub(super) async fn serve(
     mut stream: TcpStream,
     mut bytes: Vec<u8>,
-    session: &Session,
+    visit: &Visit,
     barred: Option<Fault>,
 ) -> Option<Tunnel> {
+    let session = &visit.session;
     let target = negotiate(&mut stream, &mut bytes, session).await?;
     session.begin(|| What::Socks5(target.clone()));
     session.flow.watch.disarm();
-    match connect(&mut stream, &target, session, barred).await {
+    match connect(&mut stream, &target, visit, barred).await {
         Ok(dialled) => Some(Tunnel {
             client: stream,
             early: bytes,
@@ -112,14 +115,15 @@ async fn read_request(
 async fn connect(
     stream: &mut TcpStream,
     target: &Target,
-    session: &Session,
+    visit: &Visit,
     barred: Option<Fault>,
 ) -> Result<Dialled, Fault> {
+    let session = &visit.session;
     if let Some(fault) = barred {
         return Err(fault);
     }
     let errand = session.errand(target);
-    let dial = session.context.dialler.dial(errand, &session.rules.way);
+    let dial = session.context.dialler.dial(errand, &visit.rules.way);
     let dialled = tokio::select! {
         biased;
         dialled = dial => dialled?,
@@ -127,7 +131,7 @@ async fn connect(
     };
     session.note_dialled(dialled.address, dialled.effort);
     let bound = dialled.stream.local_addr().unwrap_or(NO_ADDRESS);
-    session.flow.watch.arm(session.rules.spans.handshake);
+    session.flow.watch.arm(session.terms.spans.handshake);
     write(stream, &Reply::Succeeded.encode(bound), session)
         .await
         .ok_or(Fault::Cut("the client left before the reply"))?;
@@ -145,13 +149,13 @@ async fn has_left(stream: &TcpStream) {
 
 async fn refuse(stream: &mut TcpStream, reply: Reply, session: &Session) {
     session.note_status(reply.code().into());
-    session.flow.watch.arm(session.rules.spans.handshake);
+    session.flow.watch.arm(session.terms.spans.handshake);
     close_with(stream, &reply.encode(NO_ADDRESS), session).await;
 }
 
 async fn close_with(stream: &mut TcpStream, answer: &[u8], session: &Session) {
     if write(stream, answer, session).await.is_some() {
-        http::linger(stream, session).await;
+        http1::linger(stream, session).await;
     }
 }
 

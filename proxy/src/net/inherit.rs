@@ -30,7 +30,7 @@ pub struct Inherited {
 #[derive(Debug)]
 pub struct Heirloom {
     /// Whose it was, if that is known.
-    pub forward: Option<String>,
+    pub owner: Option<String>,
     /// What was asked for; its port may be 0.
     pub said: SocketAddr,
     /// The socket.
@@ -38,7 +38,7 @@ pub struct Heirloom {
 }
 
 impl Inherited {
-    /// All sockets for `said` of `forward`, at least one for each of so many workers; `None` if
+    /// All sockets for `said` of `owner`, at least one for each of so many workers; `None` if
     /// there is none.
     ///
     /// # Errors
@@ -46,13 +46,13 @@ impl Inherited {
     /// Those of the system.
     pub fn take(
         &mut self,
-        forward: &str,
+        owner: &str,
         said: SocketAddr,
         workers: usize,
     ) -> io::Result<Option<Bound>> {
         let is_meant = |one: &mut Heirloom| {
-            // A port that the system chose is its forward proxy's.
-            let is_owner = one.forward.as_deref().is_none_or(|name| name == forward);
+            // A port that the system chose is its owner's.
+            let is_owner = one.owner.as_deref().is_none_or(|name| name == owner);
             one.said == said && (said.port() != 0 || is_owner)
         };
         let mut address = None;
@@ -136,7 +136,7 @@ mod tests {
 
     fn heirloom(forward: &str, said: &str) -> Heirloom {
         Heirloom {
-            forward: Some(forward.to_owned()),
+            owner: Some(forward.to_owned()),
             said: said.parse().unwrap(),
             socket: TcpListener::bind("127.0.0.1:0").unwrap(),
         }

@@ -8,4 +8,6 @@ pub mod listen;
 pub mod relay;
 pub mod resolve;
 pub mod scratch;
+pub mod stream;
 pub mod ticks;
+pub mod tls;

@@ -11,7 +11,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -123,6 +123,65 @@ pub async fn relay(
     }
 }
 
+/// Bytes of either side that were read before.
+#[derive(Debug, Default)]
+pub struct Early {
+    /// Of the client.
+    pub up: Vec<u8>,
+    /// Of the target.
+    pub down: Vec<u8>,
+}
+
+/// The same for streams of which one or both are more than a socket.
+///
+/// TLS may hold bytes back that it has not been able to write, so each turn flushes. A reset of a
+/// side that is not read any more is only found when something is written to it, or at the deadline.
+///
+/// # Cancel safety
+///
+/// That of [`relay`].
+pub async fn relay_any<C, T>(
+    client: &mut C,
+    target: &mut T,
+    early: Early,
+    moved: &Moved,
+    watch: &Watch,
+    patience: Patience,
+) -> Ended
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut up = Way::new(early.up, &moved.up);
+    let mut down = Way::new(early.down, &moved.down);
+    let mut idle = patience.idle;
+    watch.arm(idle);
+    poll_fn(|cx| {
+        let before = moved.up.get() + moved.down.get();
+        let ways = (up.poll(cx, client, target), down.poll(cx, target, client));
+        // Whatever the ways have written; both streams are asked, and an error comes again.
+        let _ = Pin::new(&mut *target).poll_flush(cx);
+        let _ = Pin::new(&mut *client).poll_flush(cx);
+        let is_over = match ways {
+            (Ok(Poll::Ready(())), Ok(Poll::Ready(()))) => return Poll::Ready(Ended::Closed),
+            (Err(broken), _) | (_, Err(broken)) => {
+                return Poll::Ready(Ended::Broken(broken.into_error()));
+            }
+            (Ok(up), Ok(down)) => up.is_ready() || down.is_ready(),
+        };
+        if is_over && idle != patience.one_way {
+            idle = patience.one_way;
+            watch.arm(idle);
+        }
+        if moved.up.get() + moved.down.get() != before {
+            watch.arm(idle);
+        }
+        let ended = if is_over { Ended::OneWay } else { Ended::Idle };
+        watch.poll_due(cx).map(|()| ended)
+    })
+    .await
+}
+
 impl Patience {
     /// How long the other direction may stand still behind one that is `over`.
     fn behind(&self, over: &Polled) -> Option<Span> {
@@ -181,12 +240,11 @@ impl<'a> Way<'a> {
     }
 
     /// Moves what can be moved, within one turn's bound; ready when the direction has ended.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut ReadHalf<'_>,
-        sink: &mut WriteHalf<'_>,
-    ) -> Polled {
+    fn poll<R, W>(&mut self, cx: &mut Context<'_>, source: &mut R, sink: &mut W) -> Polled
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         for _ in 0..READS_PER_TURN {
             let step = match self.state {
                 State::Ended => return Ok(Poll::Ready(())),
@@ -234,7 +292,10 @@ impl<'a> Way<'a> {
         .await
     }
 
-    fn poll_write_kept(&mut self, cx: &mut Context<'_>, sink: &mut WriteHalf<'_>) -> Polled {
+    fn poll_write_kept<W>(&mut self, cx: &mut Context<'_>, sink: &mut W) -> Polled
+    where
+        W: AsyncWrite + Unpin,
+    {
         let rest = self.kept.get(self.written..).unwrap_or_default();
         match (Pin::new(sink).poll_write(cx, rest)).map_err(Broken::Sink)? {
             Poll::Pending => return Ok(Poll::Pending),
@@ -251,12 +312,11 @@ impl<'a> Way<'a> {
         Ok(Poll::Ready(()))
     }
 
-    fn poll_move(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut ReadHalf<'_>,
-        sink: &mut WriteHalf<'_>,
-    ) -> Polled {
+    fn poll_move<R, W>(&mut self, cx: &mut Context<'_>, source: &mut R, sink: &mut W) -> Polled
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let read = scratch::poll_read(source, cx, SCRATCH_LEN, |cx, bytes| {
             if bytes.is_empty() {
                 self.state = State::Ending;
@@ -278,7 +338,10 @@ impl<'a> Way<'a> {
         }
     }
 
-    fn poll_end(&mut self, cx: &mut Context<'_>, sink: &mut WriteHalf<'_>) -> Polled {
+    fn poll_end<W>(&mut self, cx: &mut Context<'_>, sink: &mut W) -> Polled
+    where
+        W: AsyncWrite + Unpin,
+    {
         let shutdown = Pin::new(sink).poll_shutdown(cx);
         match shutdown {
             Poll::Pending => return Ok(Poll::Pending),

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub struct Ticks(Rc<Shared>);
 
 /// A length of time in ticks, rounded up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Span(u64);
 
 /// One connection's deadline. Left out of the clock when dropped.

@@ -17,9 +17,12 @@ pub struct PlanError {
 #[non_exhaustive]
 pub enum PlanFault {
     /// A plan without a listener.
-    #[error("nothing to serve; expected at least one table [forward.NAME] with a listen address")]
+    #[error(
+        "nothing to serve; expected at least one table [forward.NAME] or [site.NAME] with a listen \
+         address"
+    )]
     Nothing,
-    /// A forward proxy that nobody can reach.
+    /// A forward proxy or a site that nobody can reach.
     #[error("no address to listen on; expected at least one, such as 127.0.0.1:8090")]
     NoListener,
     /// One that speaks nothing.
@@ -51,6 +54,82 @@ pub enum PlanFault {
         /// Its address, which may be the wildcard.
         other_address: SocketAddr,
     },
+    /// Two sites on one address that is to be spoken to in two manners.
+    #[error(
+        "here {address} {here}, but by {other} it {there}; all sites of one address have to agree"
+    )]
+    SpokenOtherwise {
+        /// The address.
+        address: SocketAddr,
+        /// How by this one.
+        here: Manner,
+        /// How by the other.
+        there: Manner,
+        /// The place of the other.
+        other: String,
+    },
+    /// A host of two sites on one address.
+    #[error("{host} is taken on {address} already by {other}")]
+    HostTaken {
+        /// The host.
+        host: String,
+        /// The address.
+        address: SocketAddr,
+        /// The place of the other.
+        other: String,
+    },
+    /// Two sites for every host on one address.
+    #[error(
+        "every host that no other site has is taken on {address} already by {other}; say the \
+         hosts of one of them"
+    )]
+    AllHostsTaken {
+        /// The address.
+        address: SocketAddr,
+        /// The place of the other.
+        other: String,
+    },
+    /// TLS with nothing to show.
+    #[error("no certificate; expected cert and key, or certificates")]
+    NoCertificate,
+    /// A redirect from nowhere.
+    #[error("there is no plain listener to redirect from; expected listen beside tls.listen")]
+    NothingToRedirect,
+    /// A site that answers nothing.
+    #[error("no routes; expected at least one table [[site.NAME.route]]")]
+    NoRoute,
+    /// A route that leads nowhere.
+    #[error(
+        "nothing is said of what becomes of these requests; expected one of upstream, redirect, \
+         respond"
+    )]
+    NoAction,
+    /// Two routes of which one would never be taken.
+    #[error("{other} is for the very same requests")]
+    SameRoute {
+        /// The place of the other.
+        other: String,
+    },
+    /// A prefix to strip that is not always there.
+    #[error(
+        "found {prefix:?}, expected whole segments that {path:?}, the path of this route, begins \
+         with"
+    )]
+    NoSuchPrefix {
+        /// The prefix.
+        prefix: String,
+        /// The path.
+        path: String,
+    },
+    /// Something to tell to a server where none is asked.
+    #[error("is of use beside upstream alone")]
+    NotSent,
+    /// A parent that would be asked without the TLS that it is meant to speak.
+    #[error("the servers of {name} are spoken to by TLS, which a parent cannot be")]
+    ParentTls {
+        /// The upstream.
+        name: String,
+    },
     /// A reference to nothing.
     #[error("there is no upstream {name:?}; expected one of [upstream.NAME]{}", known(.upstreams))]
     UnknownUpstream {
@@ -79,6 +158,31 @@ pub enum PlanFault {
         /// What would be right.
         expected: &'static str,
     },
+}
+
+/// How an address is spoken to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Manner {
+    /// Without TLS.
+    Plain,
+    /// Without TLS, by HTTP/2 as well.
+    PlainH2,
+    /// By TLS.
+    Tls,
+    /// By TLS 1.3 alone.
+    Tls13,
+}
+
+impl fmt::Display for Manner {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Plain => "speaks plain HTTP/1.1",
+            Self::PlainH2 => "speaks plain HTTP/1.1 and HTTP/2 (h2c)",
+            Self::Tls => "speaks TLS",
+            Self::Tls13 => "speaks TLS 1.3 alone",
+        })
+    }
 }
 
 impl fmt::Display for PlanError {

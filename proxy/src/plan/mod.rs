@@ -6,27 +6,38 @@
 
 mod draft;
 mod error;
+pub mod listen;
+pub mod site;
+pub mod upstream;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use risefall::Policy;
 
 pub use crate::bounds::{Limits, Timeouts};
 pub use crate::upstream::balance::Balance;
 pub use crate::upstream::group::Server;
 pub use crate::upstream::parent::KeyBy;
 pub(crate) use draft::overlap;
-pub use draft::{Draft, ForwardDraft, UpstreamDraft};
-pub use error::{PlanError, PlanFault};
+pub use draft::{
+    ActionDraft, Draft, ForwardDraft, RouteDraft, SiteDraft, SiteTlsDraft, UpstreamDraft,
+};
+pub use error::{Manner, PlanError, PlanFault};
+pub use listen::{Engine, Front, FrontTls, Listen};
+pub use site::Site;
+pub use upstream::Upstream;
 
 /// A complete plan. Comes from [`Draft::resolve`] alone.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) forwards: Vec<Arc<Forward>>,
+    pub(crate) sites: Vec<Arc<Site>>,
+    /// Follows from the two before.
+    pub(crate) listens: Vec<Listen>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) admin: Option<Admin>,
     /// Never 0.
@@ -54,20 +65,6 @@ pub struct Protocols {
     pub http: bool,
     /// SOCKS5.
     pub socks5: bool,
-}
-
-/// A group of servers.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    pub(crate) name: String,
-    /// Never empty.
-    pub(crate) servers: Vec<Server>,
-    /// How one is chosen.
-    pub(crate) balance: Balance,
-    /// What of a request it is chosen by, if the balance asks for that.
-    pub(crate) by: KeyBy,
-    /// When one of them is down; `None` for the policy of the process.
-    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 /// Who may use a listener.
@@ -105,6 +102,28 @@ impl Plan {
     /// The forward proxies.
     pub fn forwards(&self) -> impl Iterator<Item = &Forward> {
         self.forwards.iter().map(AsRef::as_ref)
+    }
+
+    /// The sites.
+    pub fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().map(AsRef::as_ref)
+    }
+
+    /// The shortest deadline that the coarse clock has to keep, those of routes included.
+    pub(crate) fn shortest(&self) -> Duration {
+        let routes = self.sites.iter().flat_map(|site| &site.routes);
+        let own = routes.flat_map(|route| {
+            let timeouts = route.timeouts;
+            [timeouts.answer, timeouts.request, timeouts.idle]
+        });
+        own.flatten().fold(self.timeouts.shortest(), Duration::min)
+    }
+
+    /// Every address that is listened on but that of the admin API: those of the forward proxies,
+    /// then those of the sites.
+    #[must_use]
+    pub fn listens(&self) -> &[Listen] {
+        &self.listens
     }
 
     /// The groups of servers.
@@ -172,8 +191,7 @@ impl Plan {
 
     /// What is there before the first client comes.
     fn files_of_workers(&self) -> u64 {
-        let listeners: usize = self.forwards.iter().map(|one| one.listen.len()).sum();
-        let each = wide(listeners)
+        let each = wide(self.listens.len())
             .saturating_add(wide(self.limits.lookups))
             .saturating_add(FILES_PER_WORKER);
         each.saturating_mul(wide(self.threads))
@@ -216,20 +234,6 @@ impl Forward {
     #[must_use]
     pub fn parent(&self) -> Option<&Upstream> {
         self.parent.as_deref()
-    }
-}
-
-impl Upstream {
-    /// Its name in the configuration.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its servers, in the order in which they are tried; never empty.
-    #[must_use]
-    pub fn servers(&self) -> &[Server] {
-        &self.servers
     }
 }
 
@@ -337,11 +341,11 @@ mod tests {
         }
         .resolve()
         .unwrap();
-        assert_eq!(plan.files(), 21_170);
-        let enough = plan.clone().within(21_170);
+        assert_eq!(plan.files(), 22_194);
+        let enough = plan.clone().within(22_194);
         assert_eq!(enough.limits.connections, 10_000);
         for (files, connections, idle_origins) in [
-            (20_000, 9415, 512),
+            (20_000, 8903, 1024),
             (1024, 330, 109),
             (100, 2, 0),
             (0, 2, 0),

@@ -10,6 +10,7 @@
 //! reads.
 
 pub mod connect;
+pub mod path;
 pub mod screen;
 pub mod sniff;
 pub mod socks5;

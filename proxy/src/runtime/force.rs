@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,8 +11,11 @@ use risefall::judge::Judge;
 use super::rate::Rate;
 use crate::net::inherit::Inherited;
 use crate::net::listen::{self, BindError, Bound, Claim, Neighbours};
-use crate::plan::{Plan, overlap};
+use crate::net::tls::ServerTls;
+use crate::plan::listen::{Engine, Listen};
+use crate::plan::{Plan, Site, Upstream, overlap};
 use crate::telemetry::counters::ListenerCounts;
+use crate::telemetry::tally::Tallies;
 
 /// One plan with what it has at run time. Replaced as a whole.
 pub struct InForce {
@@ -23,6 +27,8 @@ pub struct InForce {
     pub listeners: Vec<Listener>,
     /// Every address of this process.
     pub own: Vec<SocketAddr>,
+    /// What its sites and upstreams have had; names that stay keep their counts.
+    pub tallies: Tallies,
     /// 1 for the plan of the start, one more for each that came after it.
     pub generation: u64,
 }
@@ -32,8 +38,10 @@ pub struct InForce {
 pub struct Listener {
     /// No other has had it, and none will.
     pub id: u64,
-    /// The forward proxy that it belongs to.
-    pub forward: String,
+    /// What answers there.
+    pub engine: Engine,
+    /// How TLS is spoken there, if it is. Tickets and sessions are all workers'.
+    pub tls: Option<Arc<ServerTls>>,
     /// What was asked for; its port may be 0.
     pub said: SocketAddr,
     /// Where it listens.
@@ -55,6 +63,24 @@ pub struct Changes {
     pub kept: usize,
     /// The number of the plan that is in force now.
     pub generation: u64,
+}
+
+impl InForce {
+    /// Who judges the dials to an upstream's servers: all by the same words, each by its own
+    /// thresholds.
+    #[must_use]
+    pub fn judge_of(&self, upstream: &Upstream) -> Arc<dyn Judge> {
+        match (&upstream.policy, self.judge.registry()) {
+            (Some(policy), Some(registry)) => Arc::new(registry.with_policy(Arc::clone(policy))),
+            _ => Arc::clone(&self.judge),
+        }
+    }
+}
+
+/// The tallies of `plan`, with what those `before` have of it.
+pub(super) fn tallies(plan: &Plan, before: &Tallies) -> Tallies {
+    let upstreams = plan.upstreams().map(Upstream::name);
+    before.next(upstreams, plan.sites().map(Site::name), plan.threads())
 }
 
 /// The way from the listeners there are to those that a plan asks for.
@@ -81,44 +107,45 @@ impl Difference {
         let mut left: Vec<_> = listeners.to_vec();
         let mut next = listeners.iter().map(|one| one.id).max().unwrap_or(0);
         let (mut all, mut claims, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        for forward in plan.forwards() {
-            for &said in forward.listen() {
-                let stays = left.iter().position(|one| {
-                    // A port that the system chose is its forward proxy's.
-                    one.said == said && (said.port() != 0 || one.forward == forward.name())
-                });
-                if let Some(nth) = stays {
-                    let mut kept = left.remove(nth);
-                    forward.name().clone_into(&mut kept.forward);
-                    all.push(Ok(kept));
-                    continue;
-                }
-                match inherited.take(forward.name(), said, plan.threads()) {
-                    Ok(Some(bound)) => {
-                        claims.push(Got::Bound(bound));
-                        all.push(Err((forward.name().to_owned(), said)));
-                        continue;
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        let address = said;
-                        errors.push(BindError { address, error });
-                        continue;
-                    }
-                }
-                let mut own = listeners.iter().map(|one| one.address).chain(admin);
-                let neighbours = if own.any(|own| overlap(own, said)) {
-                    Neighbours::Own
-                } else {
-                    Neighbours::None
-                };
-                match listen::claim(said, plan.threads(), neighbours) {
-                    Ok(claim) => {
-                        claims.push(Got::Claim(claim));
-                        all.push(Err((forward.name().to_owned(), said)));
-                    }
+        for wanted in plan.listens() {
+            let said = wanted.address;
+            let stays = left.iter().position(|one| {
+                // A port that the system chose is its owner's.
+                one.said == said && (said.port() != 0 || one.owner() == wanted.owner())
+            });
+            if let Some(nth) = stays {
+                let mut kept = left.remove(nth);
+                match kept.serve(wanted) {
+                    Ok(()) => all.push(Ok(kept)),
                     Err(error) => errors.push(error),
                 }
+                continue;
+            }
+            match inherited.take(&wanted.owner(), said, plan.threads()) {
+                Ok(Some(bound)) => {
+                    claims.push(Got::Bound(bound));
+                    all.push(Err(wanted));
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let address = said;
+                    errors.push(BindError { address, error });
+                    continue;
+                }
+            }
+            let mut own = listeners.iter().map(|one| one.address).chain(admin);
+            let neighbours = if own.any(|own| overlap(own, said)) {
+                Neighbours::Own
+            } else {
+                Neighbours::None
+            };
+            match listen::claim(said, plan.threads(), neighbours) {
+                Ok(claim) => {
+                    claims.push(Got::Claim(claim));
+                    all.push(Err(wanted));
+                }
+                Err(error) => errors.push(error),
             }
         }
         if !errors.is_empty() {
@@ -133,19 +160,11 @@ impl Difference {
         for one in all {
             match one {
                 Ok(kept) => listeners.push(kept),
-                Err((forward, said)) => {
+                Err(wanted) => {
                     let Some(bound) = bound.next() else { continue };
                     next += 1;
-                    listeners.push(Listener {
-                        id: next,
-                        forward,
-                        said,
-                        address: bound.address,
-                        counts: (0..plan.threads())
-                            .map(|_| ListenerCounts::default())
-                            .collect(),
-                        rate: Arc::new(Rate::new()),
-                    });
+                    let listener = Listener::new(next, wanted, &bound, plan.threads());
+                    listeners.push(listener.map_err(|error| vec![error])?);
                     fresh.push((next, bound));
                 }
             }
@@ -157,6 +176,61 @@ impl Difference {
         })
     }
 }
+
+impl Listener {
+    fn new(id: u64, wanted: &Listen, bound: &Bound, threads: usize) -> Result<Self, BindError> {
+        Ok(Self {
+            id,
+            engine: wanted.engine.clone(),
+            tls: tls_of(wanted)?,
+            said: wanted.address,
+            address: bound.address,
+            counts: (0..threads).map(|_| ListenerCounts::default()).collect(),
+            rate: Arc::new(Rate::new()),
+        })
+    }
+
+    /// Has another plan's engine answer. Clients go on with their tickets while the certificates
+    /// are the same.
+    fn serve(&mut self, wanted: &Listen) -> Result<(), BindError> {
+        let tls = tls_of(wanted)?;
+        let is_same = match (&self.tls, &tls) {
+            (Some(known), Some(tls)) => tls.is_same_as(known),
+            _ => false,
+        };
+        if !is_same {
+            self.tls = tls;
+        }
+        self.engine = wanted.engine.clone();
+        Ok(())
+    }
+
+    /// The name of what answers there.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.engine.name()
+    }
+
+    /// What a port that the system chose belongs to.
+    #[must_use]
+    pub fn owner(&self) -> String {
+        self.engine.owner()
+    }
+}
+
+fn tls_of(wanted: &Listen) -> Result<Option<Arc<ServerTls>>, BindError> {
+    let Some(tls) = wanted.engine.tls() else {
+        return Ok(None);
+    };
+    let made = ServerTls::new(tls.identities.clone(), tls.versions, ALPN);
+    made.map(Some).map_err(|error| BindError {
+        address: wanted.address,
+        error: io::Error::other(error),
+    })
+}
+
+/// What sites speak by TLS, best first.
+const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// Sockets that are to be listened on, or are already.
 enum Got {
@@ -236,7 +310,7 @@ mod tests {
         known[0].said = first.listeners[0].address;
         let moved = difference(&plan(&[("b", &[&at])]), &known);
         assert!(moved.bound.is_empty() && moved.removed.is_empty());
-        assert_eq!(moved.listeners[0].forward, "b");
+        assert_eq!(moved.listeners[0].name(), "b");
         assert_eq!(moved.listeners[0].id, known[0].id);
     }
 

@@ -6,10 +6,13 @@
 
 mod acceptor;
 mod clients;
+mod engine;
 pub mod force;
 pub mod memory;
 mod rate;
+pub mod standing;
 mod threads;
+mod upkeep;
 mod worker;
 
 use std::convert::Infallible;
@@ -29,14 +32,19 @@ use crate::admin::Report;
 use crate::admin::operator::Operator;
 use crate::net::inherit::{self, Heirloom, Inherited};
 use crate::net::listen::{BindError, Bound};
-use crate::net::resolve::{Names, SystemNames};
+use crate::net::resolve::Names;
+use crate::net::resolve::dns::DnsNames;
 use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::tally::Tallies;
+use crate::upstream::evidence::Evidences;
 use clients::Clients;
 use force::Difference;
 pub use force::{Changes, InForce, Listener};
+use standing::Standings;
 use threads::Door;
+pub(crate) use upkeep::now_s;
 use worker::Command;
 
 /// A proxy that runs. Dropping it without [`Running::join`] leaves it running.
@@ -136,6 +144,7 @@ struct Shared {
     access: Option<AccessLog>,
     clients: Arc<Clients>,
     memory: Arc<memory::Guard>,
+    evidences: Arc<Evidences>,
     counters: Arc<[Arc<Counters>]>,
     cut: Arc<AtomicUsize>,
 }
@@ -156,12 +165,12 @@ pub struct Services {
 }
 
 impl Services {
-    /// The system's names, and no access log.
+    /// The names of the system and of the DNS, and no access log.
     #[must_use]
     pub fn new(judge: Arc<dyn Judge>) -> Self {
         Self {
             judge,
-            names: Arc::new(SystemNames),
+            names: Arc::new(DnsNames::default()),
             access: None,
             operator: None,
             is_admin_needed: false,
@@ -221,11 +230,13 @@ pub fn start_with(
         own: own.collect(),
         listeners,
         judge: services.judge,
+        tallies: force::tallies(&plan, &Tallies::default()),
         plan: Arc::new(plan),
         generation: 1,
     };
     let force = Arc::new(ArcSwap::from_pointee(force));
     let memory = Arc::new(memory::Guard::new(workers));
+    let evidences = Arc::<Evidences>::default();
     let counters: Arc<[_]> = (0..workers).map(|_| Arc::default()).collect();
     let shared = Arc::new(Shared {
         force: Arc::clone(&force),
@@ -233,6 +244,7 @@ pub fn start_with(
         access: services.access,
         clients: Arc::default(),
         memory: Arc::clone(&memory),
+        evidences: Arc::clone(&evidences),
         counters: Arc::clone(&counters),
         cut: Arc::clone(&cut),
     });
@@ -249,6 +261,7 @@ pub fn start_with(
     if let Some(door) = admin_door {
         let report = Report {
             force: Arc::clone(&force),
+            standings: Standings::new(evidences),
             counters: Arc::clone(&counters),
             memory,
             draining: is_draining,
@@ -328,6 +341,7 @@ impl Running {
                 .collect(),
             listeners,
             judge,
+            tallies: force::tallies(&plan, &now.tallies),
             plan: Arc::new(plan),
             generation: changes.generation,
         }));
@@ -379,7 +393,7 @@ impl Running {
         while let Some((id, socket)) = all.recv().await {
             let listener = force.listeners.iter().find(|one| one.id == id);
             listeners.extend(listener.map(|listener| Heirloom {
-                forward: Some(listener.forward.clone()),
+                owner: Some(listener.owner()),
                 said: listener.said,
                 socket: socket.into(),
             }));

@@ -18,17 +18,17 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::clients::Counted;
+use super::engine::Rules;
 use super::force::{InForce, Listener};
 use super::memory::{Group, LOOK_PAUSE, Pressure};
 use super::rate::Rate;
-use super::{Order, Shared, acceptor};
+use super::{Order, Shared, acceptor, upkeep};
 use crate::bounds::{Limits, Timeouts};
 use crate::error::Fault;
-use crate::forward;
-use crate::forward::context::{Context, Counts, Gate, Rules};
 use crate::net::inherit;
 use crate::net::resolve::Resolver;
 use crate::net::ticks::Ticks;
+use crate::serve::context::{Context, Counts, Gate};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::log::Complaints;
 use crate::upstream::dial::Dialler;
@@ -61,6 +61,9 @@ pub(super) async fn work(
     let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     if index == 0 {
         tokio::task::spawn_local(look_at_memory(Arc::clone(&shared)));
+        let context = Rc::clone(&worker.context);
+        tokio::task::spawn_local(upkeep::check(Arc::clone(&shared), context));
+        tokio::task::spawn_local(upkeep::follow_certificates(Arc::clone(&shared)));
     }
     let order = loop {
         tokio::select! {
@@ -117,7 +120,7 @@ pub(super) struct Door {
     /// What it accepts from, until it is closed: one socket, or several that were inherited.
     sockets: RefCell<Vec<Weak<TcpListener>>>,
     /// Those of the last plan that had it, and the number of the last plan.
-    rules: RefCell<(u64, Rc<Rules>)>,
+    rules: RefCell<(u64, Rules)>,
 }
 
 /// A door, and the tasks that accept for it: one for each socket.
@@ -143,7 +146,7 @@ impl Worker {
         let mut cache = Cache::new(Arc::clone(&shared.force));
         let force = Arc::clone(cache.load());
         let (limits, timeouts) = (&force.plan.limits, &force.plan.timeouts);
-        let ticks = Ticks::new(timeouts.shortest());
+        let ticks = Ticks::new(force.plan.shortest());
         let names = Arc::clone(&shared.names);
         let resolver = Resolver::new(names, limits.lookups, timeouts.resolve);
         let counters = shared.counters.get(index).cloned().unwrap_or_default();
@@ -216,7 +219,7 @@ impl Worker {
     fn make_door(&self, id: u64) -> Option<Door> {
         let force = Arc::clone(self.force.borrow_mut().load());
         let listener = force.listeners.iter().find(|one| one.id == id)?;
-        let rules = self.make_rules(&force, listener)?;
+        let rules = self.make_rules(&force, listener);
         let counts = Counts {
             all: Arc::clone(&listener.counts),
             worker: self.index,
@@ -226,7 +229,7 @@ impl Worker {
             id,
             rate: Arc::clone(&listener.rate),
             sockets: RefCell::default(),
-            rules: RefCell::new((force.generation, Rc::new(rules))),
+            rules: RefCell::new((force.generation, rules)),
         })
     }
 
@@ -258,29 +261,29 @@ impl Worker {
 
     /// The rules of the plan in force for this listener; the last that it had, if the plan does
     /// without it. A load and a compare while the plan stays the same.
-    fn rules(&self, door: &Door) -> Rc<Rules> {
+    fn rules(&self, door: &Door) -> Rules {
         let mut cache = self.force.borrow_mut();
         let force = cache.load();
         let mut rules = door.rules.borrow_mut();
         if rules.0 != force.generation {
             let listener = force.listeners.iter().find(|one| one.id == door.id);
-            if let Some(made) = listener.and_then(|one| self.make_rules(force, one)) {
-                rules.1 = Rc::new(made);
+            if let Some(listener) = listener {
+                rules.1 = self.make_rules(force, listener);
             }
             rules.0 = force.generation;
         }
-        Rc::clone(&rules.1)
+        rules.1.clone()
     }
 
-    fn make_rules(&self, force: &InForce, listener: &Listener) -> Option<Rules> {
+    fn make_rules(&self, force: &InForce, listener: &Listener) -> Rules {
         self.adjust(force);
-        let mut forwards = force.plan.forwards.iter();
-        let forward = forwards.find(|one| one.name == listener.forward)?;
-        let (plan, own) = (Arc::clone(&force.plan), force.own.clone());
-        let (ticks, groups) = (&self.context.ticks, &self.context.groups);
-        let forward = Arc::clone(forward);
-        let rules = Rules::new(plan, forward, &force.judge, own, ticks, groups);
-        Some(rules)
+        Rules::new(
+            force,
+            listener,
+            &self.context,
+            &self.shared.evidences,
+            self.index,
+        )
     }
 
     /// What is the worker's and not a connection's follows the plan at once.
@@ -290,7 +293,7 @@ impl Worker {
         }
         let (limits, timeouts) = (&force.plan.limits, &force.plan.timeouts);
         let context = &self.context;
-        context.ticks.hasten(timeouts.shortest());
+        context.ticks.hasten(force.plan.shortest());
         context
             .pool
             .adjust(pooled(limits, timeouts, &context.ticks));
@@ -298,16 +301,18 @@ impl Worker {
         resolver.adjust(limits.lookups, timeouts.resolve);
         let is_wanted = |name: &str| force.plan.upstreams().any(|one| one.name == name);
         context.groups.retain(is_wanted);
+        self.shared.evidences.retain(is_wanted);
     }
 
     /// Whether the listener's rate allows another connection now; if not, how long to wait.
     pub(super) fn may_accept(&self, door: &Door) -> Result<(), Duration> {
-        door.rate.take(self.rules(door).plan.limits.accept_rate)
+        door.rate
+            .take(self.rules(door).terms().plan.limits.accept_rate)
     }
 
     pub(super) fn serve(&self, stream: TcpStream, client: SocketAddr, door: &Door) {
         let rules = self.rules(door);
-        let is_stranger = !rules.forward.access.admits(client.ip());
+        let is_stranger = !rules.admits(client.ip());
         if is_stranger && self.barred.get() >= TURNED_AWAY_MOST {
             tracing::debug!(%client, "dropped: too many are being turned away already");
             return;
@@ -329,16 +334,16 @@ impl Worker {
             Ok(counted) => {
                 door.gate.counts.of_worker(|counts| counts.accepted.bump());
                 tokio::task::spawn_local(async move {
-                    forward::serve(stream, client, place, rules, None).await;
+                    rules.serve(stream, client, place, None).await;
                     drop(counted);
                 })
             }
             Err(fault) => {
                 door.gate.counts.of_worker(|counts| counts.refused.bump());
                 let counted = Barred::count(&self.barred);
-                let time = rules.plan.timeouts.handshake.min(BARRED_TIME);
+                let time = rules.terms().plan.timeouts.handshake.min(BARRED_TIME);
                 tokio::task::spawn_local(async move {
-                    let told = forward::serve(stream, client, place, rules, Some(fault));
+                    let told = rules.serve(stream, client, place, Some(fault));
                     if tokio::time::timeout(time, told).await.is_err() {
                         tracing::debug!(%client, "cut: it took too long to turn it away");
                     }
@@ -351,7 +356,7 @@ impl Worker {
 
     /// Whether a client that may use the listener can be served now.
     fn admit(&self, rules: &Rules, client: SocketAddr) -> Result<Option<Counted>, Fault> {
-        let limits = &rules.plan.limits;
+        let limits = &rules.terms().plan.limits;
         if self.pressure.get() >= Pressure::Refuse {
             return Err(Fault::Memory);
         }
@@ -373,7 +378,12 @@ impl Worker {
 
     /// This worker's part of the limit on connections.
     fn share(&self, rules: &Rules) -> usize {
-        rules.plan.limits.connections.div_ceil(rules.plan.threads)
+        rules
+            .terms()
+            .plan
+            .limits
+            .connections
+            .div_ceil(rules.terms().plan.threads)
     }
 
     /// Whether the connections that are served have reached the worker's part of the limit.

@@ -92,13 +92,21 @@ pub struct Line<'a> {
     pub health: &'static str,
     /// The error type, if it did not end well.
     pub fault: Option<&'static str>,
-    /// The forward proxy that served it.
-    pub forward: &'a str,
+    /// What served it, as the configuration has it: `forward` or `site`.
+    pub engine: &'static str,
+    /// The name of that.
+    pub service: &'a str,
     /// No other line of this process has it.
     #[serde(serialize_with = "as_hexadecimal")]
     pub id: u64,
     /// How many addresses were dialled.
     pub dials: usize,
+    /// How many times a request was sent to a server; 0 where it is sent once or not at all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tries: u32,
+    /// The number by which a site's servers and error pages know the request (`X-Request-Id`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<&'a str>,
     /// Looking the name up, if there was one to be looked up.
     #[serde(rename = "resolve_ms", serialize_with = "as_milliseconds_if_any")]
     pub resolve: Option<Duration>,
@@ -232,9 +240,15 @@ impl Line<'_> {
         write!(out, " {} {}", self.health, self.fault.unwrap_or("-"))?;
         write!(
             out,
-            " forward={} id={:016x} dials={}",
-            self.forward, self.id, self.dials
+            " {}={} id={:016x} dials={}",
+            self.engine, self.service, self.id, self.dials
         )?;
+        if self.tries > 0 {
+            write!(out, " tries={}", self.tries)?;
+        }
+        if let Some(request) = self.request {
+            write!(out, " request={request}")?;
+        }
         for (name, time) in [
             ("resolve", self.resolve),
             ("connect", self.connect),
@@ -263,6 +277,11 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
     let kept = (0..=most).rev().find_map(|end| text.get(..end));
     Cow::Owned(format!("{}…", kept.unwrap_or_default()))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the derive asks for it")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn as_milliseconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -307,9 +326,12 @@ mod tests {
             address: None,
             health: "falldown",
             fault: Some("destination_unavailable"),
-            forward: "office",
+            engine: "forward",
+            service: "office",
             id: 0xbeef,
             dials: 2,
+            tries: 0,
+            request: None,
             resolve: None,
             connect: Some(Duration::from_micros(340)),
             first_byte: None,

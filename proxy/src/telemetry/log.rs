@@ -81,6 +81,24 @@ pub fn transition(change: &Transition) {
     }
 }
 
+/// Logs a change of what `by` (traffic or checks) says of a server of `upstream`.
+pub fn service_transition(upstream: &str, by: &str, change: &Transition) {
+    let server = change.address;
+    let cause = change.cause.map(|cause| cause.to_string());
+    match change.to {
+        State::Down if change.from == State::Probing => {
+            tracing::info!(upstream, %server, by, cause, "server is still down: its probe failed");
+        }
+        State::Down => {
+            let failures = change.evidence;
+            tracing::warn!(upstream, %server, by, cause, failures, "server is down");
+        }
+        State::Probing => tracing::info!(upstream, %server, by, "server is probed"),
+        State::Up => tracing::info!(upstream, %server, by, "server is up"),
+        state => tracing::info!(upstream, %server, by, "server is {state}"),
+    }
+}
+
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

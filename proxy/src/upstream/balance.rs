@@ -9,7 +9,6 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
 
 /// How a server is chosen.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -79,12 +78,22 @@ impl Balancer {
     /// what the hash ring is asked with.
     #[must_use]
     pub fn choose<C: Candidate>(&self, servers: &[C], key: u64) -> Option<usize> {
+        self.choose_from(servers, key, |one| !one.is_down())
+    }
+
+    /// As [`Balancer::choose`], of those for which `may` says yes.
+    pub fn choose_from<C: Candidate>(
+        &self,
+        servers: &[C],
+        key: u64,
+        may: impl Fn(&C) -> bool,
+    ) -> Option<usize> {
         match self.balance {
-            Balance::RoundRobin => self.walk(servers, self.step()),
-            Balance::LeastConn => self.least(servers),
-            Balance::Random => self.walk(servers, self.toss()),
-            Balance::P2c => self.better_of_two(servers),
-            Balance::Hash => self.on_ring(servers, key),
+            Balance::RoundRobin => self.walk(servers, self.step(), &may),
+            Balance::LeastConn => self.least(servers, &may),
+            Balance::Random => self.walk(servers, self.toss(), &may),
+            Balance::P2c => self.better_of_two(servers, &may),
+            Balance::Hash => self.on_ring(servers, key, &may),
         }
     }
 
@@ -100,21 +109,21 @@ impl Balancer {
         self.random.borrow_mut().usize(..len)
     }
 
-    /// The first that is up from `start` on.
-    fn walk<C: Candidate>(&self, servers: &[C], start: usize) -> Option<usize> {
+    /// The first that may be had from `start` on.
+    fn walk<C>(&self, servers: &[C], start: usize, may: impl Fn(&C) -> bool) -> Option<usize> {
         let len = self.sequence.len();
         let start = start.checked_rem(len)?;
         let (before, from) = self.sequence.split_at(start);
         let mut places = from.iter().chain(before).map(|&place| usize::from(place));
-        places.find(|&place| servers.get(place).is_some_and(|one| !one.is_down()))
+        places.find(|&place| servers.get(place).is_some_and(&may))
     }
 
-    fn least<C: Candidate>(&self, servers: &[C]) -> Option<usize> {
+    fn least<C: Candidate>(&self, servers: &[C], may: impl Fn(&C) -> bool) -> Option<usize> {
         // Among equals, each in turn.
         let start = self.step().checked_rem(servers.len())?;
         let (before, from) = servers.split_at(start);
         let turned = from.iter().chain(before).enumerate();
-        let up = turned.filter(|(_, one)| !one.is_down());
+        let up = turned.filter(|(_, one)| may(one));
         let (nth, _) = up.min_by(|(_, one), (_, other)| {
             // in_flight / weight, without a division.
             let one_loads = u64::from(one.in_flight()) * u64::from(other.weight().max(1));
@@ -124,9 +133,13 @@ impl Balancer {
         Some((start + nth) % servers.len())
     }
 
-    fn better_of_two<C: Candidate>(&self, servers: &[C]) -> Option<usize> {
-        let one = self.walk(servers, self.toss())?;
-        let other = self.walk(servers, self.toss())?;
+    fn better_of_two<C: Candidate>(
+        &self,
+        servers: &[C],
+        may: impl Fn(&C) -> bool,
+    ) -> Option<usize> {
+        let one = self.walk(servers, self.toss(), &may)?;
+        let other = self.walk(servers, self.toss(), &may)?;
         let cost = |place: usize| {
             let server = servers.get(place)?;
             let load = u64::from(server.in_flight()).saturating_add(1);
@@ -135,15 +148,14 @@ impl Balancer {
         Some(if cost(other) < cost(one) { other } else { one })
     }
 
-    fn on_ring<C: Candidate>(&self, servers: &[C], key: u64) -> Option<usize> {
+    fn on_ring<C>(&self, servers: &[C], key: u64, may: impl Fn(&C) -> bool) -> Option<usize> {
         let at = self.ring.partition_point(|&(point, _)| point < mix(key));
         let (before, from) = self.ring.split_at(at);
-        let places = from
+        let mut places = from
             .iter()
             .chain(before)
             .map(|&(_, place)| usize::from(place));
-        let mut up = places.filter(|&place| servers.get(place).is_some_and(|one| !one.is_down()));
-        up.next()
+        places.find(|&place| servers.get(place).is_some_and(&may))
     }
 }
 
@@ -211,41 +223,6 @@ pub fn mix(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// How long a server takes of late: the peak at once, what is better only by and by (a peak-
-/// sensitive exponentially weighted moving average).
-#[derive(Debug, Default)]
-pub struct Recent {
-    nanos: Cell<u64>,
-    at: Cell<Duration>,
-}
-
-impl Recent {
-    /// It took so long, `now`.
-    pub fn note(&self, took: Duration, now: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let passed = now.saturating_sub(self.at.replace(now));
-        let before = self.nanos.get();
-        if took >= before {
-            self.nanos.set(took);
-            return;
-        }
-        // The part of the past that still counts: all at once, nothing after four spans.
-        let span = MEMORY.as_millis();
-        let rest = span.saturating_sub(passed.as_millis() / 4).max(span / 8);
-        let faded = u128::from(before - took) * rest / span;
-        // One good answer alone forgets an eighth.
-        let faded = faded - faded / 8;
-        self.nanos
-            .set(took + u64::try_from(faded).unwrap_or(u64::MAX));
-    }
-
-    /// In nanoseconds; 0 if nothing was noted.
-    #[must_use]
-    pub fn nanos(&self) -> u64 {
-        self.nanos.get()
-    }
-}
-
 /// More servers than these are not balanced.
 pub const SERVERS_MOST: usize = 4096;
 /// Points on the ring for each unit of weight.
@@ -254,8 +231,6 @@ const POINTS: u64 = 100;
 const ROUND: u64 = 1 << 56;
 /// The golden ratio's fraction of a whole number's range.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-/// How long a bad answer counts in full.
-const MEMORY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -428,23 +403,5 @@ mod tests {
             .count();
         let there = before.values().filter(|&&name| name == 2).count();
         assert_eq!(moved, there, "only the keys of the one that has gone");
-    }
-
-    #[test]
-    fn a_slow_answer_counts_at_once_and_fades() {
-        let recent = Recent::default();
-        let ms = Duration::from_millis;
-        recent.note(ms(10), ms(0));
-        recent.note(ms(500), ms(10));
-        assert_eq!(recent.nanos(), 500_000_000);
-        recent.note(ms(10), ms(20));
-        assert!((400_000_000..500_000_000).contains(&recent.nanos()));
-        for turn in 0..60 {
-            recent.note(ms(10), ms(30 + turn));
-        }
-        assert!(recent.nanos() < 20_000_000, "{}", recent.nanos());
-        recent.note(ms(500), ms(100));
-        recent.note(ms(10), ms(100_000));
-        assert!(recent.nanos() < 80_000_000, "{}", recent.nanos());
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use risefall::judge::{self, Judge};
+use risefall::judge::{self, Judge, Won};
 use tokio::net::TcpStream;
 
 use crate::error::Fault;
@@ -16,7 +16,8 @@ use crate::net::guard::{Guard, Verdict};
 use crate::net::resolve::Resolver;
 use crate::proto::Target;
 use crate::telemetry::counters::Counters;
-use crate::upstream::group::{Busy, Group, Member};
+use crate::upstream::group::Group;
+use crate::upstream::member::{Busy, Member};
 use crate::upstream::parent::Parent;
 
 /// Dials for the clients of one worker.
@@ -88,8 +89,34 @@ impl Dialler {
 
     /// Where names are looked up.
     #[must_use]
-    pub fn resolver(&self) -> &Resolver {
+    pub fn resolver(&self) -> &Rc<Resolver> {
         &self.resolver
+    }
+
+    /// Opens a connection to `member` of `group`, or to one of the `others` that are up if it fails
+    /// or falls silent.
+    ///
+    /// # Errors
+    ///
+    /// None of them answers; the fault tells which it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`Dialler::dial`].
+    pub async fn dial_server(
+        &self,
+        group: &Group,
+        member: &Member,
+        others: &[Rc<Member>],
+    ) -> Result<Dialled, Fault> {
+        let dialled = if others.is_empty() {
+            dialled_in_order(group.judge(), &[member.address]).await
+        } else {
+            let others = others.iter().map(|one| one.address);
+            let addresses: Vec<_> = std::iter::once(member.address).chain(others).collect();
+            dialled_in_order(group.judge(), &addresses).await
+        };
+        self.counted(dialled)
     }
 
     /// Opens a connection to `target`, as far as the way's guard allows; through the parent, if
@@ -204,9 +231,10 @@ impl Dialler {
 /// Dials servers of a group; the first that answers is busy from now on.
 async fn dial_members(parent: &Parent, members: &[Rc<Member>]) -> Result<Dialled, Fault> {
     let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
-    let mut dialled = dialled(parent.group.judge(), &addresses, None).await?;
+    let mut dialled = dialled_in_order(parent.group.judge(), &addresses).await?;
     let member = members.iter().find(|one| one.address == dialled.address);
     dialled.busy = member.map(Group::busy);
+    parent.group.counts().requests.bump();
     Ok(dialled)
 }
 
@@ -216,7 +244,27 @@ async fn dialled(
     resolve: Option<Duration>,
 ) -> Result<Dialled, Fault> {
     let began = Instant::now();
-    let won = judge::connect(judge, addresses).await?;
+    finished(judge::connect(judge, addresses).await?, began, resolve)
+}
+
+/// The same for addresses whose order is a choice.
+async fn dialled_in_order(
+    judge: &Arc<dyn Judge>,
+    addresses: &[SocketAddr],
+) -> Result<Dialled, Fault> {
+    let began = Instant::now();
+    finished(
+        judge::connect_in_order(judge, addresses).await?,
+        began,
+        None,
+    )
+}
+
+fn finished(
+    won: Won<TcpStream>,
+    began: Instant,
+    resolve: Option<Duration>,
+) -> Result<Dialled, Fault> {
     won.stream.set_nodelay(true)?;
     Ok(Dialled {
         stream: won.stream,

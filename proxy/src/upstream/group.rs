@@ -1,122 +1,152 @@
 //! A group of servers as one worker has it: their addresses, how each stands, which is next.
 //!
-//! A server that is named is looked up when the group is first asked, and again every
-//! half minute beside the requests, never in their way. An address that stays keeps its
+//! A server that is named is looked up when the group is first asked, and again when its answer
+//! holds no longer, beside the requests, never in their way. An address that stays keeps its
 //! handle, its connections and its times; when a name is not found any more, its last addresses
 //! stay: a name server's trouble is not the servers'.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::hash::{Hash as _, Hasher as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use risefall::Endpoint;
 use risefall::judge::Judge;
+use tokio::sync::Notify;
 
-use super::balance::{Balance, Balancer, Candidate, Recent};
+use super::balance::Balance;
+use super::budget::Budget;
+use super::evidence::Evidence;
+use super::lookup::{self, Lookups, Spot};
+use super::member::{Busy, Member};
+use super::members::Members;
+use super::queue::Queue;
+use super::recent::Recent;
 use crate::error::Fault;
 use crate::net::guard::{Guard, Verdict};
 use crate::net::resolve::Resolver;
 use crate::proto::Target;
+use crate::telemetry::tally::{Tally, UpstreamCounts};
 
-/// What is known of a group beforehand.
+/// A group, in one worker.
 pub struct Group {
-    name: String,
-    servers: Vec<Server>,
-    balance: Balance,
-    judge: Arc<dyn Judge>,
-    guard: Guard,
+    parts: GroupParts,
     began: Instant,
     members: RefCell<Option<Rc<Members>>>,
-    looked_up: Cell<Instant>,
-    is_looking: Cell<bool>,
+    /// Of the next member that is new.
+    next_id: Cell<u32>,
+    queue: Rc<Queue>,
+    budget: Budget,
+    /// Shared with the group that came before it, if that had the same servers.
+    lookups: Rc<RefCell<Lookups>>,
+    /// Told when a lookup has ended, however that was.
+    looked_up: Notify,
+}
+
+/// What is known of a group beforehand.
+pub struct GroupParts {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Tells its connections from those to the same servers that are spoken to otherwise.
+    pub era: u64,
+    /// Who belongs to it.
+    pub servers: Vec<Server>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// Who knows how dials to them go.
+    pub judge: Arc<dyn Judge>,
+    /// Those that this takes for this process itself are left out; an operator may well have
+    /// servers in a private network.
+    pub guard: Guard,
+    /// What they do once they are reached; `None` where dials alone are judged.
+    pub service: Option<Arc<Evidence>>,
+    /// How much may go on at one of them; 0 for as much as comes.
+    pub max_requests: u32,
+    /// How many requests may wait for one of them.
+    pub queue_length: usize,
+    /// How many requests may be sent again, in percent of all.
+    pub budget_percent: u8,
+    /// Where it is told of.
+    pub tally: Tally,
 }
 
 /// One server as it is configured.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Server {
-    /// Where it is.
+    /// Where it is; of a service, the host is its name and the port means nothing.
     pub target: Target,
+    /// Whether it is a service, whose servers its SRV records tell: those of the first priority
+    /// are asked, the others are backups.
+    pub is_srv: bool,
     /// Its share; never 0.
     pub weight: u16,
     /// Whether it is asked only when no other is up.
     pub is_backup: bool,
 }
 
-/// The addresses of a group at one time.
-pub struct Members {
-    usual: Set,
-    backup: Set,
-    /// One that was left out because it leads back here.
-    own: Option<SocketAddr>,
-}
-
-struct Set {
-    members: Vec<Rc<Member>>,
-    balancer: Balancer,
-}
-
-/// One address of a group.
-pub struct Member {
-    /// Which.
-    pub address: SocketAddr,
-    /// What its connections are pooled by.
-    pub key: Rc<str>,
-    server: usize,
-    weight: u16,
-    name: u64,
-    handle: Handle,
-    in_flight: Cell<u32>,
-    recent: Recent,
-}
-
-enum Handle {
-    /// One load to ask.
-    Pinned(Endpoint),
-    /// A registry of another kind, for benches.
-    Asked(Arc<dyn Judge>),
-}
-
-/// Something that goes on at a member; over when it is dropped.
-pub struct Busy {
-    member: Rc<Member>,
-    began: Instant,
-}
-
 impl Group {
-    /// A group of `servers`, whose health `judge` knows. Those that `guard` takes for this process
-    /// itself are left out; an operator may well have servers in a private network.
+    /// A group of `parts`.
     #[must_use]
-    pub fn new(
-        name: &str,
-        servers: Vec<Server>,
-        balance: Balance,
-        judge: Arc<dyn Judge>,
-        guard: Guard,
-    ) -> Self {
+    pub fn new(parts: GroupParts) -> Self {
         let now = Instant::now();
         Self {
-            name: name.to_owned(),
-            servers,
-            balance,
-            judge,
-            guard,
+            queue: Rc::new(Queue::new(parts.queue_length)),
+            budget: Budget::new(parts.budget_percent),
+            lookups: Rc::new(RefCell::new(Lookups::new(&parts.servers, now))),
+            parts,
             began: now,
             members: RefCell::new(None),
-            looked_up: Cell::new(now),
-            is_looking: Cell::new(false),
+            next_id: Cell::new(0),
+            looked_up: Notify::new(),
         }
+    }
+
+    /// A group that takes the place of `before`. What is known of the servers' names goes on, so that
+    /// a reload does not wait for a name server.
+    #[must_use]
+    pub fn behind(before: &Self, parts: GroupParts) -> Self {
+        let is_same = before.parts.servers == parts.servers;
+        let mut group = Self::new(parts);
+        if is_same {
+            group.lookups = Rc::clone(&before.lookups);
+        }
+        group
     }
 
     /// Who judges its servers.
     #[must_use]
     pub fn judge(&self) -> &Arc<dyn Judge> {
-        &self.judge
+        &self.parts.judge
     }
 
-    /// Its addresses. Waits for a lookup only when nothing is known yet.
+    /// How many requests may be sent again.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What it has had so far.
+    #[must_use]
+    pub fn counts(&self) -> &UpstreamCounts {
+        &self.parts.tally.counts
+    }
+
+    /// How long it has been there: the clock of its budget.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Those who wait for one of its servers.
+    #[must_use]
+    pub fn queue(&self) -> &Rc<Queue> {
+        &self.queue
+    }
+
+    /// Its addresses. Waits for lookups only when nothing is known yet; to be called in a
+    /// `LocalSet`, where those of servers that are due go on.
     ///
     /// # Errors
     ///
@@ -124,213 +154,145 @@ impl Group {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost; the next one asks again.
+    /// Nothing is lost; the lookups go on.
     pub async fn members(self: &Rc<Self>, resolver: &Rc<Resolver>) -> Result<Rc<Members>, Fault> {
-        let known = self.members.borrow().clone();
-        let Some(known) = known else {
-            return self.look_up(resolver).await;
-        };
-        let is_named = self
-            .servers
-            .iter()
-            .any(|one| one.target.address().is_none());
-        let is_old = self.looked_up.get().elapsed() >= LOOK_UP_EVERY;
-        if is_named && is_old && !self.is_looking.replace(true) {
-            let (group, resolver) = (Rc::clone(self), Rc::clone(resolver));
-            tokio::task::spawn_local(async move {
-                if let Err(fault) = group.look_up(&resolver).await {
-                    tracing::debug!(upstream = group.name, %fault, "no server is found");
-                }
-                group.is_looking.set(false);
-            });
+        if let Some(known) = self.known(resolver) {
+            return Ok(known);
         }
-        Ok(known)
+        loop {
+            if let Some(known) = self.members.borrow().clone() {
+                return Ok(known);
+            }
+            let is_enough = {
+                let lookups = self.lookups.borrow();
+                !lookups.is_looking() || lookups.is_settled()
+            };
+            if is_enough {
+                break;
+            }
+            self.looked_up.notified().await;
+        }
+        // Without a name there was nothing to wait for.
+        self.refresh();
+        let known = self.members.borrow().clone();
+        known.ok_or_else(|| self.lookups.borrow().fault())
     }
 
-    async fn look_up(&self, resolver: &Resolver) -> Result<Rc<Members>, Fault> {
-        let mut first = None;
-        let mut found: Vec<(usize, SocketAddr)> = Vec::new();
-        for (nth, server) in self.servers.iter().enumerate() {
-            let addresses = match resolver.resolve(&server.target).await {
-                Ok(addresses) => addresses,
-                Err(fault) => {
-                    tracing::warn!(upstream = self.name, server = %server.target, %fault,
-                        "a server is not found; its last addresses stay");
-                    first.get_or_insert(fault);
-                    self.last_of(nth)
-                }
-            };
-            for address in addresses {
-                // Two names for one server are one server.
-                if found.iter().all(|(_, known)| *known != address) {
-                    found.push((nth, address));
-                }
-            }
+    /// Its addresses, if any are known already. What is due is looked up beside, as by
+    /// [`members`](Self::members).
+    #[must_use]
+    pub fn known(self: &Rc<Self>, resolver: &Rc<Resolver>) -> Option<Rc<Members>> {
+        self.start_lookups(resolver);
+        self.members.borrow().clone()
+    }
+
+    /// One at a time for each server.
+    fn start_lookups(self: &Rc<Self>, resolver: &Rc<Resolver>) {
+        let Some(due) = self.lookups.borrow().next() else {
+            return;
+        };
+        let now = Instant::now();
+        if due > now {
+            return;
         }
-        self.looked_up.set(Instant::now());
-        if found.is_empty() {
-            return Err(first.unwrap_or(Fault::Cut("a group without servers")));
+        let started = self.lookups.borrow_mut().start(now);
+        for (nth, server) in started {
+            let (group, resolver) = (Rc::clone(self), Rc::clone(resolver));
+            tokio::task::spawn_local(async move { group.look_up(nth, &server, &resolver).await });
+        }
+    }
+
+    async fn look_up(&self, nth: usize, server: &Server, resolver: &Resolver) {
+        let answer = lookup::ask(server, resolver).await;
+        let said = answer.as_ref().err().map(ToString::to_string);
+        let said = said.unwrap_or_default();
+        let failures = self.lookups.borrow_mut().note(nth, answer, Instant::now());
+        match failures {
+            None => tracing::debug!(upstream = self.parts.name, %server, "a server is found"),
+            Some(1) => tracing::warn!(upstream = self.parts.name, %server, said,
+                "a server is not found; its last addresses stay"),
+            Some(failures) => tracing::debug!(upstream = self.parts.name, %server, said, failures,
+                "a server is still not found"),
+        }
+        if self.lookups.borrow().is_settled() {
+            self.refresh();
+        }
+        self.looked_up.notify_waiters();
+    }
+
+    /// Makes the members what the lookups say, unless they are that.
+    fn refresh(&self) {
+        let mut spots = self.lookups.borrow().spots();
+        if spots.is_empty() {
+            return;
         }
         // Once for each lookup: to know may take a system call.
-        let is_own =
-            |(_, address): &(usize, SocketAddr)| self.guard.judge(*address) == Verdict::Own;
-        let own = found.iter().find(|one| is_own(one)).map(|one| one.1);
-        found.retain(|one| !is_own(one));
-        let members: Vec<_> = found
-            .into_iter()
-            .filter_map(|(nth, address)| self.member(nth, address))
-            .collect();
+        let is_own = |spot: &Spot| self.parts.guard.judge(spot.address) == Verdict::Own;
+        let own = spots.iter().find(|spot| is_own(spot));
+        let own = own.map(|spot| spot.address);
+        spots.retain(|spot| !is_own(spot));
+        let is_known = |known: &Rc<Members>| known.is_of(&spots, own);
+        if self.members.borrow().as_ref().is_some_and(is_known) {
+            return;
+        }
+        self.parts.tally.found.tell(self.lookups.borrow().found());
         let set = |is_backup| {
-            let is_meant = |member: &&Rc<Member>| {
-                let server = self.servers.get(member.server);
-                server.is_some_and(|one| one.is_backup == is_backup)
-            };
-            let members: Vec<_> = members.iter().filter(is_meant).cloned().collect();
-            let balancer = Balancer::new(self.balance, &members, fastrand::u64(..));
-            Set { members, balancer }
+            let meant = spots.iter().filter(|spot| spot.is_backup == is_backup);
+            meant.map(|spot| self.member(spot)).collect()
         };
-        let members = Rc::new(Members {
-            usual: set(false),
-            backup: set(true),
-            own,
-        });
-        self.members.replace(Some(Rc::clone(&members)));
-        Ok(members)
-    }
-
-    fn last_of(&self, nth: usize) -> Vec<SocketAddr> {
-        let members = self.members.borrow();
-        let all = members.iter().flat_map(|members| members.all());
-        let meant = all.filter(|member| member.server == nth);
-        meant.map(|member| member.address).collect()
+        let fails_open = self.parts.judge.policy().fail_open();
+        let sets = [set(false), set(true)];
+        let members = Members::new(sets, spots, self.parts.balance, own, fails_open);
+        self.members.replace(Some(Rc::new(members)));
+        self.queue.call();
     }
 
     /// The member that was there before, or a new one.
-    fn member(&self, server: usize, address: SocketAddr) -> Option<Rc<Member>> {
+    fn member(&self, spot: &Spot) -> Rc<Member> {
+        let address = spot.address;
         let members = self.members.borrow();
         let mut known = members.iter().flat_map(|members| members.all());
-        let known = known.find(|one| one.address == address && one.server == server);
-        if let Some(known) = known {
-            return Some(Rc::clone(known));
+        if let Some(known) = known.find(|one| one.address == address) {
+            known.weight.set(spot.weight);
+            return Rc::clone(known);
         }
-        Some(Rc::new(Member {
+        let service = self.parts.service.as_ref();
+        Rc::new(Member {
             address,
-            key: format!("upstream {} {address}", self.name).into(),
-            server,
-            weight: self.servers.get(server)?.weight.max(1),
+            host: self.lookups.borrow().host_of(address).into(),
+            key: format!("upstream {}#{} {address}", self.parts.name, self.parts.era).into(),
+            id: self.next_id.replace(self.next_id.get().wrapping_add(1)),
+            weight: Cell::new(spot.weight),
             name: hash_of(address.to_string().as_bytes()),
-            handle: match self.judge.registry() {
-                Some(registry) => Handle::Pinned(registry.endpoint(address)),
-                None => Handle::Asked(Arc::clone(&self.judge)),
-            },
+            dials: Member::dials(&self.parts.judge, address),
+            service: service.map(|evidence| evidence.handle(address)),
+            max_requests: self.parts.max_requests,
+            queue: Rc::clone(&self.queue),
             in_flight: Cell::new(0),
+            counts: Arc::clone(&self.parts.tally.counts),
             recent: Recent::default(),
-        }))
+        })
     }
 
     /// Begins something at `member`.
     #[must_use]
     pub fn busy(member: &Rc<Member>) -> Busy {
-        member.in_flight.set(member.in_flight.get() + 1);
-        Busy {
-            member: Rc::clone(member),
-            began: Instant::now(),
-        }
+        Busy::begin(member)
     }
 
     /// Notes how long `busy` has taken until its first answer.
     pub fn note(&self, busy: &Busy) {
         let now = self.began.elapsed();
-        busy.member.recent.note(busy.began.elapsed(), now);
+        busy.member().recent.note(busy.elapsed(), now);
     }
 }
 
-impl Members {
-    /// Who is to be tried, the choice first, then the others that are up; backups when none is.
-    /// When all are down, all are given: the dial tells until when.
-    #[must_use]
-    pub fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
-        for set in [&self.usual, &self.backup] {
-            let candidates = set.candidates(key);
-            if !candidates.is_empty() {
-                return candidates;
-            }
+impl fmt::Display for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_srv {
+            true => self.target.host().fmt(out),
+            false => self.target.fmt(out),
         }
-        self.all().take(CANDIDATES_MOST).cloned().collect()
-    }
-
-    /// Every backup that is up: for when those that were up could not be had.
-    #[must_use]
-    pub fn backups(&self, key: u64) -> Vec<Rc<Member>> {
-        self.backup.candidates(key)
-    }
-
-    /// A server that was left out because it leads back here, if there is one.
-    #[must_use]
-    pub fn own(&self) -> Option<SocketAddr> {
-        self.own
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Rc<Member>> {
-        self.usual.members.iter().chain(&self.backup.members)
-    }
-}
-
-impl Set {
-    fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
-        let Some(first) = self.balancer.choose(&self.members, key) else {
-            return Vec::new();
-        };
-        let (before, from) = self.members.split_at(first.min(self.members.len()));
-        let turned = from.iter().chain(before);
-        let up = turned.filter(|member| !member.is_down());
-        up.take(CANDIDATES_MOST).cloned().collect()
-    }
-}
-
-impl Candidate for Rc<Member> {
-    fn is_down(&self) -> bool {
-        match &self.handle {
-            Handle::Pinned(endpoint) => endpoint.is_fall_down(),
-            Handle::Asked(judge) => judge.is_fall_down(&self.address),
-        }
-    }
-
-    fn weight(&self) -> u16 {
-        self.weight
-    }
-
-    fn in_flight(&self) -> u32 {
-        self.in_flight.get()
-    }
-
-    fn cost(&self) -> u64 {
-        self.recent.nanos()
-    }
-
-    fn name(&self) -> u64 {
-        self.name
-    }
-}
-
-impl Busy {
-    /// Where it goes on.
-    #[must_use]
-    pub fn member(&self) -> &Rc<Member> {
-        &self.member
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let in_flight = &self.member.in_flight;
-        in_flight.set(in_flight.get().saturating_sub(1));
-    }
-}
-
-impl std::fmt::Debug for Busy {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Busy({})", self.member.address)
     }
 }
 
@@ -347,21 +309,19 @@ pub fn key_of_target(target: &Target) -> u64 {
 }
 
 /// The same in every worker and in every process of this program: a key keeps its server.
-fn hash_of(bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn hash_of(bytes: &[u8]) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
 }
 
-/// How often names are looked up again.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
-/// How many addresses one dial tries.
-const CANDIDATES_MOST: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::net::SocketAddr;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use risefall::{Policy, Registry};
 
@@ -385,6 +345,7 @@ mod tests {
     fn server(text: &str, is_backup: bool) -> Server {
         Server {
             target: Target::parse(text).unwrap(),
+            is_srv: false,
             weight: 1,
             is_backup,
         }
@@ -394,8 +355,19 @@ mod tests {
         let registry = Registry::new(Policy::default());
         let judge: Arc<dyn Judge> = Arc::new(registry.clone());
         let own = vec!["127.0.0.1:8090".parse().unwrap()];
-        let guard = Guard::new(own, false);
-        let group = Group::new("hub", servers, Balance::RoundRobin, judge, guard);
+        let group = Group::new(GroupParts {
+            name: "hub".to_owned(),
+            era: 0,
+            servers,
+            balance: Balance::RoundRobin,
+            judge,
+            guard: Guard::new(own, false),
+            service: None,
+            max_requests: 0,
+            queue_length: 0,
+            budget_percent: 0,
+            tally: Tally::default(),
+        });
         (Rc::new(group), registry)
     }
 
@@ -445,22 +417,66 @@ mod tests {
     async fn what_stays_is_kept_and_a_name_that_is_lost_keeps_its_addresses() {
         let names = Arc::new(Fake::default());
         let resolver = resolver(&names);
-        let (group, _) = group(vec![server("app.internal:80", false)]);
-        assert!(group.members(&resolver).await.is_err());
+        let server = server("app.internal:80", false);
+        let (group, _) = group(vec![server.clone()]);
         let [one, two, three] = [1, 2, 3].map(|last| SocketAddr::from(([10, 0, 0, last], 80)));
-        *names.0.lock().unwrap() = vec![one, two];
-        let first = group.members(&resolver).await.unwrap();
+        let known = |found: &[SocketAddr]| {
+            *names.0.lock().unwrap() = found.to_vec();
+            let (group, resolver, server) = (&group, &resolver, &server);
+            async move {
+                let before = group.members.borrow().clone();
+                group.look_up(0, server, resolver).await;
+                let after = group.members.borrow().clone().unwrap();
+                let is_same = before.is_some_and(|before| Rc::ptr_eq(&before, &after));
+                (after, !is_same)
+            }
+        };
+        let (first, is_told) = known(&[one, two]).await;
+        assert!(is_told);
         let busy = Group::busy(first.all().next().unwrap());
         assert_eq!(busy.member().address, one);
-        *names.0.lock().unwrap() = vec![three, one];
-        let second = group.look_up(&resolver).await.unwrap();
+        // Another order is no change.
+        assert!(!known(&[two, one]).await.1);
+        let (second, is_told) = known(&[three, one]).await;
+        assert!(is_told);
         let kept = second.all().find(|member| member.address == one).unwrap();
-        assert_eq!(kept.in_flight(), 1);
+        assert_eq!(kept.in_flight.get(), 1);
         assert!(second.all().all(|member| member.address != two));
         drop(busy);
-        assert_eq!(kept.in_flight(), 0);
-        names.0.lock().unwrap().clear();
-        let third = group.look_up(&resolver).await.unwrap();
+        assert_eq!(kept.in_flight.get(), 0);
+        let (third, is_told) = known(&[]).await;
+        assert!(!is_told);
         assert_eq!(third.all().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_once_for_all_that_wait_for_it() {
+        let local = tokio::task::LocalSet::new();
+        let wait = async {
+            let names = Arc::new(Fake::default());
+            names.0.lock().unwrap().push(([10, 0, 0, 1], 80).into());
+            let resolver = resolver(&names);
+            let servers = ["app.internal:80", "10.0.0.2:80"].map(|text| server(text, false));
+            let (group, _) = group(servers.to_vec());
+            let (one, other) = tokio::join!(group.members(&resolver), group.members(&resolver));
+            assert!(Rc::ptr_eq(&one.unwrap(), &other.unwrap()));
+            let members = group.members(&resolver).await.unwrap();
+            assert_eq!(members.all().count(), 2);
+        };
+        local.run_until(wait).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_found_is_told_to_each_until_the_pause_is_over() {
+        let local = tokio::task::LocalSet::new();
+        let wait = async {
+            let resolver = resolver(&Arc::default());
+            let (group, _) = group(vec![server("app.internal:80", false)]);
+            for _ in 0..2 {
+                let fault = group.members(&resolver).await.err().unwrap();
+                assert_eq!(fault.token(), "dns_error", "{fault}");
+            }
+        };
+        local.run_until(wait).await;
     }
 }

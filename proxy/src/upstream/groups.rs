@@ -1,7 +1,7 @@
 //! One worker's groups, across plans: what a reload does not touch keeps its turn, its counts and
 //! its names.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,12 +11,29 @@ use risefall::Policy;
 use risefall::judge::Judge;
 
 use super::balance::Balance;
-use super::group::{Group, Server};
+use super::evidence::{Evidence, Evidences};
+use super::group::{Group, GroupParts, Server};
 use crate::net::guard::Guard;
+use crate::net::ticks::Ticks;
+use crate::net::tls::ClientTls;
+use crate::plan::Upstream;
+use crate::plan::upstream::HttpVersion;
+use crate::telemetry::tally::{Tallies, Tally};
 
 /// The groups by name.
 #[derive(Default)]
-pub struct Groups(RefCell<HashMap<String, (Wanted, Rc<Group>)>>);
+pub struct Groups {
+    known: RefCell<HashMap<String, Known>>,
+    /// Never has the same value twice: what was spoken otherwise is never taken for the same.
+    eras: Cell<u64>,
+}
+
+struct Known {
+    wanted: Wanted,
+    /// How often connections to its servers have become others, by a change of TLS or HTTP.
+    era: u64,
+    group: Rc<Group>,
+}
 
 /// What makes a group another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +44,82 @@ pub struct Wanted {
     pub balance: Balance,
     /// When one of them is down; `None` for the policy of the process.
     pub policy: Option<Arc<Policy>>,
+    /// What its servers do once they are reached; `None` where dials alone are judged.
+    pub service: Option<Arc<Evidence>>,
+    /// How much may go on at one of them, in each worker; 0 for as much as comes.
+    pub max_requests: u32,
+    /// How many requests may wait for one of them, in each worker.
+    pub queue_length: usize,
+    /// How many requests may be sent again, in percent of all.
+    pub budget_percent: u8,
+    /// Where it is told of.
+    pub tally: Tally,
+    /// How they are spoken to by TLS, if they are.
+    pub tls: Option<Arc<ClientTls>>,
+    /// What is spoken.
+    pub http: HttpVersion,
     /// The addresses that this process listens on.
     pub own: Vec<SocketAddr>,
+}
+
+/// What engines make groups by.
+pub struct Means<'a> {
+    /// Asked before each dial.
+    pub judge: &'a Arc<dyn Judge>,
+    /// What servers do once they are reached.
+    pub evidences: &'a Evidences,
+    /// The addresses that the process listens on.
+    pub own: Vec<SocketAddr>,
+    /// The worker's clock.
+    pub ticks: &'a Ticks,
+    /// The worker's groups.
+    pub groups: &'a Groups,
+    /// Where sites and groups are told of.
+    pub tallies: &'a Tallies,
+    /// Which worker it is.
+    pub worker: usize,
+}
+
+impl Means<'_> {
+    /// The group of servers that are asked for themselves.
+    #[must_use]
+    pub fn group(&self, upstream: &Upstream) -> Rc<Group> {
+        let (service, check) = (&upstream.service, upstream.check.as_ref());
+        let wanted = Wanted {
+            service: Some(self.evidences.get(&upstream.name, service, check)),
+            max_requests: upstream.max_requests,
+            queue_length: usize::try_from(upstream.queue.length).unwrap_or(usize::MAX),
+            budget_percent: upstream.retries.budget_percent,
+            tls: upstream.tls.clone(),
+            http: upstream.http,
+            ..self.wanted(upstream)
+        };
+        self.groups.get(&upstream.name, wanted, self.judge)
+    }
+
+    /// The group of servers that lead on to others. Whether a proxy serves is told by its dials;
+    /// what it answers is its targets'.
+    #[must_use]
+    pub fn parent(&self, upstream: &Upstream) -> Rc<Group> {
+        let name = format!("{PARENT}{}", upstream.name);
+        self.groups.get(&name, self.wanted(upstream), self.judge)
+    }
+
+    fn wanted(&self, upstream: &Upstream) -> Wanted {
+        Wanted {
+            servers: upstream.servers.clone(),
+            balance: upstream.balance,
+            policy: upstream.policy.clone(),
+            service: None,
+            max_requests: 0,
+            queue_length: 0,
+            budget_percent: 0,
+            tally: self.tallies.upstream(&upstream.name, self.worker),
+            tls: None,
+            http: HttpVersion::H1,
+            own: self.own.clone(),
+        }
+    }
 }
 
 impl Groups {
@@ -38,25 +129,53 @@ impl Groups {
             (Some(policy), Some(registry)) => Arc::new(registry.with_policy(Arc::clone(policy))),
             _ => Arc::clone(judge),
         };
-        if let Some((known, group)) = self.0.borrow().get(name)
-            && *known == wanted
-            && group.judge().policy() == judge.policy()
-        {
-            return Rc::clone(group);
+        let mut era = None;
+        let mut before = None;
+        if let Some(known) = self.known.borrow().get(name) {
+            if known.wanted == wanted && known.group.judge().policy() == judge.policy() {
+                return Rc::clone(&known.group);
+            }
+            let is_spoken_alike =
+                known.wanted.tls == wanted.tls && known.wanted.http == wanted.http;
+            era = is_spoken_alike.then_some(known.era);
+            before = Some(Rc::clone(&known.group));
         }
-        let guard = Guard::new(wanted.own.clone(), true);
-        let servers = wanted.servers.clone();
-        let group = Rc::new(Group::new(name, servers, wanted.balance, judge, guard));
-        let entry = (wanted, Rc::clone(&group));
-        self.0.borrow_mut().insert(name.to_owned(), entry);
+        let era = era.unwrap_or_else(|| self.eras.replace(self.eras.get() + 1));
+        let parts = GroupParts {
+            name: name.to_owned(),
+            era,
+            servers: wanted.servers.clone(),
+            balance: wanted.balance,
+            judge,
+            guard: Guard::new(wanted.own.clone(), true),
+            service: wanted.service.clone(),
+            max_requests: wanted.max_requests,
+            queue_length: wanted.queue_length,
+            budget_percent: wanted.budget_percent,
+            tally: wanted.tally.clone(),
+        };
+        let group = Rc::new(match before {
+            Some(before) => Group::behind(&before, parts),
+            None => Group::new(parts),
+        });
+        let known = Known {
+            wanted,
+            era,
+            group: Rc::clone(&group),
+        };
+        self.known.borrow_mut().insert(name.to_owned(), known);
         group
     }
 
-    /// Forgets those that no plan has any more. Connections that have one keep it.
+    /// Forgets those of the upstreams that no plan has any more. Connections that have one keep it.
     pub fn retain(&self, is_wanted: impl Fn(&str) -> bool) {
-        self.0.borrow_mut().retain(|name, _| is_wanted(name));
+        let upstream = |name: &String| is_wanted(name.strip_prefix(PARENT).unwrap_or(name));
+        self.known.borrow_mut().retain(|name, _| upstream(name));
     }
 }
+
+/// In front of an upstream's name where its servers lead on to others; no name has a space.
+const PARENT: &str = "parent ";
 
 #[cfg(test)]
 mod tests {
@@ -73,9 +192,17 @@ mod tests {
                 target: Target::parse(server).unwrap(),
                 weight: 1,
                 is_backup: false,
+                is_srv: false,
             }],
             balance: Balance::RoundRobin,
             policy: None,
+            service: None,
+            max_requests: 0,
+            queue_length: 0,
+            budget_percent: 0,
+            tally: Tally::default(),
+            tls: None,
+            http: HttpVersion::Auto,
             own: Vec::new(),
         }
     }
@@ -85,6 +212,11 @@ mod tests {
         let groups = Groups::default();
         let registry = Registry::new(Policy::default());
         let judge: Arc<dyn Judge> = Arc::new(registry.clone());
+        let tally = Tally::default();
+        let wanted = |server: &str| Wanted {
+            tally: tally.clone(),
+            ..wanted(server)
+        };
         let first = groups.get("a", wanted("b:1"), &judge);
         // A reload makes another handle of the same registry.
         let again: Arc<dyn Judge> = Arc::new(registry.clone());

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -28,13 +29,19 @@ pub struct Parent {
 }
 
 /// What of a request a server is chosen by.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum KeyBy {
     /// The client's address.
     #[default]
     Client,
     /// The target's host.
     Target,
+    /// The path.
+    Path,
+    /// A field's value; the client's address where it is missing.
+    Header(HeaderName),
+    /// A cookie's value; the client's address where it is missing.
+    Cookie(String),
 }
 
 impl Parent {
@@ -54,8 +61,9 @@ impl Parent {
     /// What a server is chosen by.
     pub(super) fn key(&self, client: IpAddr, target: &Target) -> u64 {
         match self.by {
-            KeyBy::Client => key_of_client(client),
             KeyBy::Target => key_of_target(target),
+            // Of a tunnel nothing more is known.
+            _ => key_of_client(client),
         }
     }
 

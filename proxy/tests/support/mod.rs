@@ -19,7 +19,7 @@ use risefall_proxy::net::resolve::{Names, SystemNames};
 use risefall_proxy::plan::{Draft, ForwardDraft};
 use risefall_proxy::runtime::{self, Running, Services, Stopped};
 use risefall_proxy::telemetry::access::{AccessLog, Flush, Format};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything here takes; a test that waits this long has failed.
@@ -123,13 +123,18 @@ impl Proxy {
     /// Waits for `count` access lines and gives what each says behind the client's address, the
     /// time it took left out.
     pub async fn lines(&self, count: usize) -> Vec<String> {
-        let text = || String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
-        until(|| text().lines().count() >= count).await;
-        let told = |line: &str| {
+        let told = |line: &String| {
             let words = line.split(' ').skip(2).filter(|word| !word.ends_with("ms"));
             words.take(9).collect::<Vec<_>>().join(" ")
         };
-        text().lines().map(told).collect()
+        self.whole_lines(count).await.iter().map(told).collect()
+    }
+
+    /// Waits for `count` access lines and gives all that they say.
+    pub async fn whole_lines(&self, count: usize) -> Vec<String> {
+        let text = || String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
+        until(|| text().lines().count() >= count).await;
+        text().lines().map(ToOwned::to_owned).collect()
     }
 
     /// Waits until a place for a connection is free, which is soon and not at some deadline.
@@ -172,8 +177,8 @@ pub async fn within<F: Future>(future: F) -> F::Output {
 }
 
 /// A client that speaks raw bytes.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     /// Read but not used yet.
     pub bytes: Vec<u8>,
 }
@@ -187,20 +192,34 @@ impl Client {
         }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        within(self.stream.write_all(bytes.as_ref())).await.unwrap();
-    }
-
     /// Cuts the connection with a reset.
     pub fn reset(self) {
         self.stream.set_zero_linger().unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// One by a connection that is open already.
+    pub fn over(stream: S) -> Self {
+        let bytes = Vec::new();
+        Self { stream, bytes }
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let sent = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            // TLS keeps what it has not written yet.
+            self.stream.flush().await
+        };
+        within(sent).await.unwrap();
     }
 
     pub async fn end(&mut self) {
         within(self.stream.shutdown()).await.unwrap();
     }
 
-    async fn more(&mut self) -> usize {
+    /// Reads what comes next; 0 at the end.
+    pub async fn more(&mut self) -> usize {
         within(self.stream.read_buf(&mut self.bytes))
             .await
             .unwrap_or(0)
@@ -368,7 +387,7 @@ impl Origin {
     }
 }
 
-pub async fn echo_heads(mut client: Client) {
+pub async fn echo_heads<S: AsyncRead + AsyncWrite + Unpin>(mut client: Client<S>) {
     loop {
         if client.bytes.is_empty() && client.more().await == 0 {
             return;

@@ -8,6 +8,7 @@ const RELOAD_MS = 60000;
 const ROWS_MOST = 200;
 const EVENTS_MOST = 40;
 const POINTS = 90;
+const DAYS_FEW = 14;
 const SVG = "http://www.w3.org/2000/svg";
 
 // Of each state: its name, its kind (a colour), its shape, and what it means.
@@ -219,11 +220,13 @@ function render(status) {
   const changed = noteChanges(status);
   latest = status;
   renderHeader(status);
-  renderSummary(status);
+  renderSummary();
   sample(status);
   renderTiles(status.traffic ?? {});
   renderHealth();
   renderListeners(list(status.listeners));
+  renderSites(list(status.sites));
+  renderCertificates(list(status.certificates));
   renderEvents(list(status.events));
   renderRules(status.policy);
   if (changed) say($("live"), changed);
@@ -248,21 +251,19 @@ function renderHeader(status) {
   set($("reloaded"), "title", told);
 }
 
-// Every address once, with its state.
-function standings(status) {
+// Every address once, with its state: the worst, where several upstreams have it.
+function standings() {
   const all = new Map();
-  for (const one of list(status.health)) all.set(one.address, one.state);
-  for (const upstream of list(status.upstreams)) {
-    for (const endpoint of list(upstream.endpoints)) {
-      if (!all.has(endpoint.address)) all.set(endpoint.address, endpoint.status?.state ?? "up");
-    }
+  for (const { address, status } of grouped().flatMap((group) => group.entries)) {
+    const known = all.get(address);
+    if (!known || ORDER.indexOf(status.state) < ORDER.indexOf(known)) all.set(address, status.state);
   }
   return all;
 }
 
-function renderSummary(status) {
+function renderSummary() {
   const counts = new Map();
-  const all = standings(status);
+  const all = standings();
   for (const state of all.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
   const states = [...counts.keys()].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
   const off = (counts.get("down") ?? 0) + (counts.get("forced_down") ?? 0);
@@ -383,10 +384,8 @@ function grouped() {
   const known = new Map(list(latest.health).map((one) => [one.address, one]));
   const all = list(latest.upstreams).map((upstream) => ({
     name: String(upstream.name ?? ""),
-    entries: list(upstream.endpoints).map((endpoint) => ({
-      ...endpoint,
-      status: endpoint.status ?? known.get(endpoint.address) ?? { state: "up" },
-    })),
+    upstream,
+    entries: list(upstream.endpoints).flatMap((endpoint) => entriesOf(endpoint, known)),
   }));
   for (const group of all) for (const entry of group.entries) known.delete(entry.address);
   const others = [...known.values()].map((status) => ({ address: status.address, status }));
@@ -394,6 +393,20 @@ function grouped() {
     || String(a.address).localeCompare(String(b.address), "en", { numeric: true }));
   if (others.length) all.push({ name: "", entries: others });
   return all;
+}
+
+// The addresses of one server, each with the word that keeps it from being used, else that of its dials.
+function entriesOf(endpoint, known) {
+  const { address: server, weight, backup } = endpoint;
+  const found = list(endpoint.addresses);
+  if (!found.length) return [{ ...endpoint, status: endpoint.status ?? known.get(server) ?? { state: "up" } }];
+  return found.map((one) => {
+    const said = [["dials", one.dial], ["traffic", one.traffic], ["checks", one.check]].filter(([, word]) => word);
+    const [by, word] = said.find(([, each]) => each.is_down) ?? said[0];
+    // Checks alone bring back what checks took down.
+    const status = by === "checks" ? { ...word, retry_in_ms: null } : word;
+    return { address: one.address, server: server === one.address ? "" : server, weight, backup, status, by, said, reason: one.reason };
+  });
 }
 
 function renderHealth() {
@@ -422,7 +435,7 @@ function renderHealth() {
 function matches(entry, group, wanted) {
   if (!wanted) return true;
   const { state, last_cause: cause } = entry.status;
-  const text = [entry.address, group.name, stateOf(state)[0], state, words(cause ?? "")].join("\n");
+  const text = [entry.address, entry.server ?? "", group.name, stateOf(state)[0], state, words(cause ?? "")].join("\n");
   return text.toLowerCase().includes(wanted);
 }
 
@@ -440,7 +453,7 @@ function renderGroup(key, group, shown, kept) {
   say(name, group.name || "Other addresses");
   const well = group.entries.filter((entry) => !entry.status.is_down).length;
   say(note, !group.entries.length ? "no endpoints"
-    : group.name ? `${count(well)} of ${count(group.entries.length)} dialled` : several(group.entries.length, "address", "addresses"));
+    : group.name ? [`${count(well)} of ${count(group.entries.length)} used`, ...work(group.upstream)].join(" · ") : several(group.entries.length, "address", "addresses"));
   const lines = shown.map((entry, at) => {
     const id = `${key}\n${entry.address}\n${shown.findIndex((one) => one.address === entry.address) === at ? "" : at}`;
     if (!rows.has(id)) rows.set(id, row());
@@ -450,6 +463,15 @@ function renderGroup(key, group, shown, kept) {
   });
   place(body, [body.firstChild, ...lines]);
   return body;
+}
+
+// What an upstream has had, in a few words; nothing while it has had nothing.
+function work({ requests, in_flight: now, waiting, retries, retries_refused: refused, failures }) {
+  if (!requests) return [];
+  const failed = Object.values(failures ?? {}).reduce((sum, one) => sum + one, 0);
+  return [several(requests, "request"), now && `${count(now)} in flight`, waiting && `${count(waiting)} waiting`,
+    failed && several(failed, "failed try", "failed tries"), retries && `${count(retries)} sent again`,
+    refused && `${count(refused)} not, for want of budget`].filter(Boolean);
 }
 
 function row() {
@@ -470,13 +492,15 @@ function row() {
   return line;
 }
 
-function fillRow(line, { address, weight, backup, status }) {
+function fillRow(line, { address, server, weight, backup, status, by, reason: why }) {
   const [head, state, ...cells] = line.children;
   line.dataset.address = address;
   say(head.firstChild, String(address));
   set(head.firstChild, "aria-expanded", String(address === selected));
   line.classList.toggle("is-open", address === selected);
-  say(head.lastChild, [backup && "backup", isNumber(weight) && weight !== 1 && `weight ${weight}`].filter(Boolean).join(" · "));
+  const judged = status.is_down && by && by !== "dials" && `by ${by}`;
+  set(state, "title", why ?? "");
+  say(head.lastChild, [server, judged, backup && "backup", isNumber(weight) && weight !== 1 && `weight ${weight}`].filter(Boolean).join(" · "));
   setBadge(state.firstChild, status.state);
   const texts = [status.last_cause ? words(status.last_cause) : "", status.failures || "", status.trips || "",
     isNumber(status.retry_in_ms) ? `in ${span(status.retry_in_ms)}` : "",
@@ -508,17 +532,47 @@ function renderEmpty(wanted, total, matching) {
 
 function renderListeners(listeners) {
   show($("listeners-none"), listeners.length === 0);
-  const create = () => make("li", "", make("p", "", make("strong"), make("span", "pill")), make("p", "code"), make("p", "quiet"));
+  const create = () => make("li", "", make("p", "", make("strong"), make("span", "pill")), make("p", "code"), make("p", "quiet"), make("p", "quiet"));
   fillAll($("listeners"), listeners, create, (item, told) => {
     const one = typeof told === "string" ? { address: told } : told;
-    const [title, address, numbers] = item.children;
+    const [title, address, hosts, numbers] = item.children;
     say(title.firstChild, one.name ?? "listener");
     say(title.lastChild, words(one.state ?? "serving"));
     set(title.lastChild, "data-kind", one.state === "draining" ? "warn" : "good");
-    say(address, one.address ?? "");
+    const speaks = one.kind === "site" ? (one.tls ? "https" : "http") : one.kind;
+    say(address, [speaks, one.address].filter(Boolean).join(" · "));
+    say(hosts, some(list(one.hosts)));
     const parts = [isNumber(one.connections) && `${count(one.connections)} open`,
       isNumber(one.accepted) && `${count(one.accepted)} accepted`, isNumber(one.refused) && `${count(one.refused)} refused`];
     say(numbers, parts.filter(Boolean).join(" · "));
+  });
+}
+
+const some = (names) => names.slice(0, 8).join(" ") + (names.length > 8 ? ` and ${count(names.length - 8)} more` : "");
+
+function renderSites(sites) {
+  show($("sites-card"), sites.length > 0);
+  const create = () => make("li", "", make("p", "", make("strong")), make("p", "quiet"), make("p", "quiet"));
+  fillAll($("sites"), sites, create, (item, one) => {
+    const [title, hosts, numbers] = item.children;
+    say(title.firstChild, one.name ?? "site");
+    say(hosts, some(list(one.hosts)));
+    say(numbers, `${several(one.requests ?? 0, "request")} · ${count(one.failed)} failed`);
+  });
+}
+
+function renderCertificates(certificates) {
+  show($("certificates-card"), certificates.length > 0);
+  const create = () => make("li", "", make("p", "", make("strong", "code"), make("span", "pill")), make("p", "quiet"), make("p", "quiet"));
+  fillAll($("certificates"), certificates, create, (item, one) => {
+    const [title, names, trouble] = item.children;
+    const days = one.days_left ?? 0;
+    say(title.firstChild, String(one.file ?? "").split("/").at(-1));
+    set(title.firstChild, "title", one.file ?? "");
+    say(title.lastChild, days < 0 ? "Ended" : `${several(days, "day")} left`);
+    set(title.lastChild, "data-kind", days < 0 ? "bad" : days < DAYS_FEW ? "warn" : "good");
+    say(names, some(list(one.names)));
+    say(trouble, one.trouble ? `Its files are not taken up: ${one.trouble}` : "");
   });
 }
 
@@ -633,6 +687,9 @@ function renderDetails(status) {
   for (const group of grouped()) {
     const entry = group.name && group.entries.find((one) => one.address === selected);
     if (entry) facts.push(["Upstream", `${group.name}, weight ${entry.weight ?? 1}${entry.backup ? ", backup" : ""}`]);
+    if (!entry?.said) continue;
+    for (const [by, word] of entry.said.slice(1)) facts.push([`By ${by} of ${group.name}`, stateOf(word.state)[0]]);
+    facts.push([`In ${group.name}`, entry.reason]);
   }
   fillAll($("panel-facts"), facts, () => make("div", "", make("dt"), make("dd")), (item, [name, value]) => {
     say(item.firstChild, name);

@@ -5,69 +5,51 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use hyper::header::HeaderValue;
 use hyper::{Method, Uri};
 
 use crate::bounds;
 use crate::error::{Fault, NoStream};
-use crate::forward::context::{Context, Place, Rules};
 use crate::net::relay::Moved;
-use crate::net::ticks::{Span, Watch};
 use crate::proto::Target;
 use crate::proto::screen::{Limits, Screen};
+use crate::serve::context::{Context, Place, Terms};
 use crate::telemetry::access::Line;
 use crate::telemetry::counters::Protocol;
-use crate::upstream::dial::{Dialled, Effort, Errand};
+use crate::telemetry::tally::Service;
+use crate::upstream::dial::{Effort, Errand};
+use crate::upstream::upload::{Flow, Progress};
 
 /// One client connection.
-pub(super) struct Session {
-    pub(super) context: Rc<Context>,
-    pub(super) rules: Rc<Rules>,
-    pub(super) client: SocketAddr,
-    pub(super) flow: Rc<Flow>,
-    pub(super) phase: Cell<Phase>,
-    /// A dialled stream on its way from the CONNECT request to the tunnel.
-    pub(super) tunnel: Cell<Option<Dialled>>,
+pub(crate) struct Session {
+    pub(crate) context: Rc<Context>,
+    pub(crate) terms: Rc<Terms>,
+    pub(crate) client: SocketAddr,
+    pub(crate) flow: Rc<Flow>,
+    pub(crate) phase: Cell<Phase>,
     /// Sees every byte of an HTTP client before the engine does.
-    pub(super) screen: RefCell<Screen>,
+    pub(crate) screen: RefCell<Screen>,
     /// Responses that the engine was given.
-    pub(super) responses: Cell<u64>,
+    pub(crate) responses: Cell<u64>,
     /// Exchanges that are over.
-    pub(super) answered: Cell<u64>,
+    pub(crate) answered: Cell<u64>,
+    /// Whether the connection leaves HTTP behind the response that is being written.
+    pub(crate) has_left: Cell<bool>,
     /// Whether bytes of the client may still be on their way that nobody will read.
-    pub(super) has_unread: Cell<bool>,
+    pub(crate) has_unread: Cell<bool>,
+    /// Whether the end of the connection is the end of the response that is being written.
+    pub(crate) ends_with_it: Cell<bool>,
+    /// How long the exchange may take in all, if that is its own.
+    pub(crate) request_time: Cell<Option<Duration>>,
+    /// Whether it is one of several exchanges at a time of one connection.
+    is_stream: bool,
     record: RefCell<Option<Record>>,
-    place: Place,
-}
-
-/// What a body on its way to an origin has to do with its session.
-///
-/// Apart from the session because the origin's connection holds it as well, in a task of its own:
-/// that one must not keep the client's place.
-pub(super) struct Flow {
-    pub(super) watch: Watch,
-    /// Bytes of the exchange or tunnel that goes on now.
-    pub(super) moved: Moved,
-    pub(super) upload: Cell<Progress>,
-    /// What is waited for, and how long, when the body is whole: the answer, or more of it.
-    pub(super) behind_upload: Cell<Span>,
-}
-
-/// How far a request's body is on its way to the origin.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Progress {
-    /// The origin has to take what there is.
-    Moving,
-    /// The client has to send more.
-    Waiting,
-    /// The origin has been given all there is.
-    Whole,
-    /// The client broke it off, or broke a rule in it.
-    Broken,
+    place: Rc<Place>,
 }
 
 /// What the connection waits for, and so what its deadline means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// The next request's first byte.
     Waiting,
     /// The rest of a head.
@@ -90,9 +72,17 @@ struct Record {
     fault: Option<&'static str>,
     effort: Effort,
     first_byte: Option<Duration>,
+    /// Which of the services behind the listener it was, once that is known.
+    service: Option<Rc<Service>>,
+    /// How many times it was sent to a server, where it may be sent again.
+    tries: u32,
+    /// Which host was asked for, where the target does not tell.
+    host: Option<HeaderValue>,
+    /// The number by which servers and error pages know the request.
+    request_id: Option<HeaderValue>,
 }
 
-pub(super) enum What {
+pub(crate) enum What {
     Http(Method, Uri),
     /// A request that could not be read.
     Unread,
@@ -100,40 +90,53 @@ pub(super) enum What {
 }
 
 impl Session {
-    pub(super) fn new(place: Place, rules: Rc<Rules>, client: SocketAddr) -> Self {
+    pub(crate) fn new(place: Place, terms: Rc<Terms>, client: SocketAddr) -> Self {
+        Self::make(Rc::new(place), terms, client, false)
+    }
+
+    /// A session for one of several exchanges at a time of `connection`.
+    pub(crate) fn of_stream(connection: &Self) -> Self {
+        let (place, terms) = (Rc::clone(&connection.place), Rc::clone(&connection.terms));
+        Self::make(place, terms, connection.client, true)
+    }
+
+    fn make(place: Rc<Place>, terms: Rc<Terms>, client: SocketAddr, is_stream: bool) -> Self {
         let context = Rc::clone(&place.context);
         let watch = context.ticks.watch();
-        watch.arm(rules.spans.handshake);
-        let screen = Screen::new(screened(rules.plan.limits()));
+        watch.arm(terms.spans.handshake);
+        let screen = Screen::new(screened(terms.plan.limits()));
         let flow = Rc::new(Flow {
             watch,
             moved: Moved::default(),
             upload: Cell::new(Progress::Whole),
-            behind_upload: Cell::new(rules.spans.answer),
+            behind_upload: Cell::new(terms.spans.answer),
         });
         Self {
             context,
-            rules,
+            terms,
             client,
             flow,
             phase: Cell::new(Phase::Head),
-            tunnel: Cell::new(None),
             screen: RefCell::new(screen),
             responses: Cell::new(0),
             answered: Cell::new(0),
+            has_left: Cell::new(false),
             has_unread: Cell::new(false),
+            ends_with_it: Cell::new(false),
+            request_time: Cell::new(None),
+            is_stream,
             record: RefCell::new(None),
             place,
         }
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         let context = &self.context;
         context.draining.get() || self.place.gate.draining.get() || context.tight.get()
     }
 
     /// What a server is chosen for, when one has to be.
-    pub(super) fn errand<'a>(&self, target: &'a Target) -> Errand<'a> {
+    pub(crate) fn errand<'a>(&self, target: &'a Target) -> Errand<'a> {
         Errand {
             client: self.client.ip(),
             target,
@@ -141,7 +144,7 @@ impl Session {
     }
 
     /// Begins an exchange or a tunnel; the access line tells its end.
-    pub(super) fn begin(&self, what: impl FnOnce() -> What) {
+    pub(crate) fn begin(&self, what: impl FnOnce() -> What) {
         self.flow.moved.up.set(0);
         self.flow.moved.down.set(0);
         self.flow.upload.set(Progress::Whole);
@@ -154,6 +157,10 @@ impl Session {
             fault: None,
             effort: Effort::default(),
             first_byte: None,
+            service: None,
+            tries: 0,
+            host: None,
+            request_id: None,
         };
         if self.record.borrow_mut().replace(record).is_none() {
             self.context.counters.in_flight.bump();
@@ -161,19 +168,20 @@ impl Session {
     }
 
     /// Whether the request has taken longer than it may in all.
-    pub(super) fn overlong(&self) -> Option<Fault> {
-        let after = self.rules.plan.timeouts.request?;
+    pub(crate) fn overlong(&self) -> Option<Fault> {
+        let own = self.request_time.get();
+        let after = own.or(self.terms.plan.timeouts.request)?;
         let what = "request";
         (self.flow.watch.is_over()).then_some(Fault::Overlong { what, after })
     }
 
     /// Whether there is an exchange or a tunnel that the access log waits for.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.record.borrow().is_some()
     }
 
     /// Notes where the exchange goes and what the registry said to that.
-    pub(super) fn note_address(&self, address: SocketAddr, health: &'static str) {
+    pub(crate) fn note_address(&self, address: SocketAddr, health: &'static str) {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.address = Some(address);
             record.health = health;
@@ -181,7 +189,7 @@ impl Session {
     }
 
     /// Notes what was dialled for the exchange, and what that took.
-    pub(super) fn note_dialled(&self, address: SocketAddr, effort: Effort) {
+    pub(crate) fn note_dialled(&self, address: SocketAddr, effort: Effort) {
         self.note_address(address, "up");
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.effort = effort;
@@ -189,21 +197,43 @@ impl Session {
     }
 
     /// Notes that the origin has begun its answer.
-    pub(super) fn note_first_byte(&self) {
+    pub(crate) fn note_first_byte(&self) {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.first_byte = Some(record.started.elapsed());
         }
     }
 
+    /// Notes by which number servers and error pages know the request.
+    pub(crate) fn note_request_id(&self, id: &HeaderValue) {
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.request_id = Some(id.clone());
+        }
+    }
+
+    /// Notes how many times a request was sent.
+    pub(crate) fn note_tries(&self, tries: u32) {
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.tries = tries;
+        }
+    }
+
+    /// Notes which service of the listener the exchange is with, and which host was asked for.
+    pub(crate) fn note_service(&self, service: Option<&Rc<Service>>, host: Option<&HeaderValue>) {
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.service = service.cloned();
+            record.host = host.cloned();
+        }
+    }
+
     /// Notes what was answered.
-    pub(super) fn note_status(&self, status: u16) {
+    pub(crate) fn note_status(&self, status: u16) {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.status = status;
         }
     }
 
     /// Notes and logs what went wrong.
-    pub(super) fn note_fault(&self, fault: &Fault) {
+    pub(crate) fn note_fault(&self, fault: &Fault) {
         self.context.log(fault, self.client);
         self.context.counters.note_fault(fault.token());
         if let Some(record) = &mut *self.record.borrow_mut() {
@@ -221,7 +251,7 @@ impl Session {
     }
 
     /// Notes that the exchange was left in the middle, unless a better reason is known.
-    pub(super) fn note_cut(&self) {
+    pub(crate) fn note_cut(&self) {
         let is_known = self
             .record
             .borrow()
@@ -233,7 +263,7 @@ impl Session {
     }
 
     /// Why the client's body did not come to its end.
-    pub(super) fn upload_fault(&self) -> Fault {
+    pub(crate) fn upload_fault(&self) -> Fault {
         match self.screen.borrow().violation() {
             Some(violation) => Fault::from(violation),
             None => Fault::BadRequest("the request's body broke off before its end".into()),
@@ -241,7 +271,7 @@ impl Session {
     }
 
     /// Ends the exchange or tunnel with its access line.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let Some(record) = self.record.borrow_mut().take() else {
             return;
         };
@@ -252,11 +282,14 @@ impl Session {
         counters.bytes_in.add(self.flow.moved.up.get());
         counters.bytes_out.add(self.flow.moved.down.get());
         counters.note_end(record.what.protocol(), record.status, took);
+        if let Some(service) = &record.service {
+            service.counts.note_end(record.status);
+        }
         let Some(access) = &self.context.access else {
             return;
         };
         let (method, target) = match &record.what {
-            What::Http(method, uri) => (method.as_str(), uri.to_string()),
+            What::Http(method, uri) => (method.as_str(), with_host(uri, record.host.as_ref())),
             What::Unread => ("-", "-".to_owned()),
             What::Socks5(target) => ("CONNECT", target.to_string()),
         };
@@ -272,9 +305,12 @@ impl Session {
             address: record.address,
             health: record.health,
             fault: record.fault,
-            forward: &self.rules.forward.name,
+            engine: self.terms.engine,
+            service: (record.service.as_ref()).map_or(&self.terms.name, |service| &service.name),
             id: access.next_id(),
             dials: record.effort.dials,
+            tries: record.tries,
+            request: record.request_id.as_ref().and_then(|id| id.to_str().ok()),
             resolve: record.effort.resolve,
             connect: record.effort.connect,
             first_byte: record.first_byte,
@@ -282,20 +318,24 @@ impl Session {
     }
 
     /// The response is whole in the engine's hands; the exchange ends when the socket has it.
-    pub(super) fn end_response(&self) {
+    pub(crate) fn end_response(&self) {
         self.phase.set(Phase::Flush);
+        if self.is_stream {
+            // The engine writes for all streams; nobody is told when it has.
+            self.finish();
+        }
     }
 
     /// The socket has taken bytes of the client's.
-    pub(super) fn note_written(&self) {
+    pub(crate) fn note_written(&self) {
         if matches!(self.phase.get(), Phase::Body | Phase::Flush) {
-            self.flow.watch.arm(self.rules.spans.body_idle);
+            self.flow.watch.arm(self.terms.spans.body_idle);
         }
     }
 
     /// The socket has taken all there was: if that ended a response, the exchange is over and the
     /// connection waits for the next request.
-    pub(super) fn note_flushed(&self) {
+    pub(crate) fn note_flushed(&self) {
         if self.phase.get() != Phase::Flush {
             return;
         }
@@ -303,9 +343,9 @@ impl Session {
         self.answered.set(self.answered.get() + 1);
         // The next head may have begun in the same read as the last request.
         let (phase, span) = if self.screen.borrow().is_between_requests() {
-            (Phase::Waiting, self.rules.spans.keep_alive)
+            (Phase::Waiting, self.terms.spans.keep_alive)
         } else {
-            (Phase::Head, self.rules.spans.header)
+            (Phase::Head, self.terms.spans.header)
         };
         self.phase.set(phase);
         self.flow.watch.arm(span);
@@ -326,6 +366,14 @@ impl What {
             Self::Http(..) | Self::Unread => Protocol::Http,
             Self::Socks5(_) => Protocol::Socks5,
         }
+    }
+}
+
+/// A target as it is logged: with the host, which is not in it if it came as a path.
+fn with_host(uri: &Uri, host: Option<&HeaderValue>) -> String {
+    match host.and_then(|host| host.to_str().ok()) {
+        Some(host) if uri.authority().is_none() => format!("{host}{uri}"),
+        _ => uri.to_string(),
     }
 }
 

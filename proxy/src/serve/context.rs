@@ -7,23 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use risefall::judge::Judge;
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tracing::Level;
 
+use crate::bounds::Timeouts;
 use crate::error::Fault;
-use crate::forward::body::Upload;
-use crate::forward::http;
-use crate::net::guard::Guard;
 use crate::net::ticks::{Span, Ticks};
-use crate::plan::{Forward, Plan};
+use crate::plan::Plan;
+use crate::serve::http1::builder;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::counters::{Counters, ListenerCounts};
-use crate::upstream::dial::{Dialler, Way};
-use crate::upstream::groups::{Groups, Wanted};
-use crate::upstream::parent::Parent;
+use crate::upstream::dial::Dialler;
+use crate::upstream::groups::Groups;
 use crate::upstream::pool::Pool;
 
 /// One worker's means. Lives as long as the worker, across plans.
@@ -33,7 +30,7 @@ pub struct Context {
     /// The way out.
     pub dialler: Dialler,
     /// Idle connections to origins.
-    pub pool: Pool<Upload>,
+    pub pool: Pool,
     /// Where access lines go; `None` when the log is off.
     pub access: Option<AccessWriter>,
     /// Groups of servers.
@@ -78,44 +75,44 @@ pub struct Seat {
     task: Option<AbortHandle>,
 }
 
-/// What the plan says of one forward proxy, made ready for one worker. A connection keeps the rules
-/// it began with.
-pub struct Rules {
+/// What the plan says of every connection of one listener, made ready for one worker. A connection
+/// keeps the terms it began with.
+pub struct Terms {
     /// The plan itself.
     pub plan: Arc<Plan>,
-    /// The part of it that is meant.
-    pub forward: Arc<Forward>,
-    /// The way out.
-    pub way: Way,
+    /// What it is called in access lines: a kind, as the configuration has it, and a name.
+    pub engine: &'static str,
+    /// The name.
+    pub name: String,
     /// The plan's deadlines in ticks.
     pub spans: Spans,
-    /// How HTTP is served.
-    pub http: http1::Builder,
+    /// How HTTP/1 is served.
+    pub http1: http1::Builder,
 }
 
 /// Deadlines in ticks; see [`crate::plan::Timeouts`].
 #[derive(Clone, Copy, Debug)]
 pub struct Spans {
-    pub(super) handshake: Span,
-    pub(super) header: Span,
-    pub(super) keep_alive: Span,
-    pub(super) answer: Span,
-    pub(super) body_idle: Span,
-    pub(super) idle: Span,
+    pub(crate) handshake: Span,
+    pub(crate) header: Span,
+    pub(crate) keep_alive: Span,
+    pub(crate) answer: Span,
+    pub(crate) body_idle: Span,
+    pub(crate) idle: Span,
     /// How long a tunnel of which one side has ended may stand still.
-    pub(super) one_way: Span,
+    pub(crate) one_way: Span,
     /// How long a connection without a request is still listened to when draining.
-    pub(super) grace: Span,
+    pub(crate) grace: Span,
     /// How long a peer's last bytes are waited for after an error was answered.
-    pub(super) linger: Span,
-    pub(super) request: Option<Span>,
-    pub(super) tunnel: Option<Span>,
+    pub(crate) linger: Span,
+    pub(crate) request: Option<Span>,
+    pub(crate) tunnel: Option<Span>,
 }
 
 /// One of the worker's places for connections; free again when dropped.
 pub struct Place {
-    pub(super) context: Rc<Context>,
-    pub(super) gate: Rc<Gate>,
+    pub(crate) context: Rc<Context>,
+    pub(crate) gate: Rc<Gate>,
     seat: usize,
 }
 
@@ -170,7 +167,7 @@ impl Context {
 
     /// Writes a fault into the log. Loud ones at most once a tick: whoever can cause a fault can
     /// cause a million, and a log is slow.
-    pub(super) fn log(&self, fault: &Fault, client: SocketAddr) {
+    pub(crate) fn log(&self, fault: &Fault, client: SocketAddr) {
         let (level, token) = (fault.level(), fault.token());
         if level == Level::DEBUG {
             tracing::debug!(%client, fault = token, "{fault}");
@@ -227,20 +224,23 @@ impl Counts {
     }
 }
 
-impl Rules {
-    /// Makes `forward` of `plan` ready for the worker that `ticks` and `groups` belong to. `own` are
-    /// the addresses that the process listens on.
+impl Terms {
+    /// Makes `plan` ready for connections of `name`, in the worker that `ticks` belong to.
     #[must_use]
-    pub fn new(
-        plan: Arc<Plan>,
-        forward: Arc<Forward>,
-        judge: &Arc<dyn Judge>,
-        own: Vec<SocketAddr>,
-        ticks: &Ticks,
-        groups: &Groups,
-    ) -> Self {
-        let timeouts = plan.timeouts;
-        let spans = Spans {
+    pub fn new(plan: Arc<Plan>, engine: &'static str, name: &str, ticks: &Ticks) -> Self {
+        Self {
+            spans: Spans::of(&plan.timeouts, ticks),
+            http1: builder(&plan.limits),
+            engine,
+            name: name.to_owned(),
+            plan,
+        }
+    }
+}
+
+impl Spans {
+    fn of(timeouts: &Timeouts, ticks: &Ticks) -> Self {
+        Self {
             handshake: ticks.span(timeouts.handshake),
             header: ticks.span(timeouts.header),
             keep_alive: ticks.span(timeouts.keep_alive),
@@ -252,37 +252,12 @@ impl Rules {
             linger: ticks.span(timeouts.handshake.min(LINGER)),
             request: timeouts.request.map(|time| ticks.span(time)),
             tunnel: timeouts.tunnel.map(|time| ticks.span(time)),
-        };
-        let parent = forward.parent.as_ref().map(|upstream| {
-            let wanted = Wanted {
-                servers: upstream.servers.clone(),
-                balance: upstream.balance,
-                policy: upstream.policy.clone(),
-                own: own.clone(),
-            };
-            Parent {
-                group: groups.get(&upstream.name, wanted, judge),
-                by: upstream.by,
-                answer: timeouts.answer,
-            }
-        });
-        let way = Way {
-            judge: Arc::clone(judge),
-            guard: Guard::new(own, forward.allow_private),
-            parent,
-        };
-        Self {
-            way,
-            spans,
-            http: http::builder(&plan.limits),
-            forward,
-            plan,
         }
     }
 }
 
 /// Shorter than the idle timeout, because a side that has ended is gone more often than it waits:
 /// a closed socket and one that only has no more to say look the same.
-pub(super) const ONE_WAY: Duration = Duration::from_secs(60);
+pub(crate) const ONE_WAY: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(2);

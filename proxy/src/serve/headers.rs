@@ -11,10 +11,17 @@ use hyper::header::{
 };
 use hyper::{Uri, Version};
 
-/// Makes a client's request head fit for the origin.
-pub(super) fn to_origin(headers: &mut HeaderMap, version: Version, uri: &Uri) {
-    let takes_trailers = headers.get_all(TE).iter().any(has_trailers);
-    let is_chunked = strip(headers);
+/// Makes a client's request head fit for the origin that `uri` names.
+pub(crate) fn to_origin(headers: &mut HeaderMap, version: Version, uri: &Uri) {
+    to_server(headers, version, Seen::of(headers));
+    set_host(headers, uri);
+}
+
+/// Makes a client's request head, which was looked at before, fit for the next hop, but for its
+/// `Host`.
+pub(crate) fn to_server(headers: &mut HeaderMap, version: Version, seen: Seen) {
+    let takes_trailers = seen.has(Seen::TE) && headers.get_all(TE).iter().any(has_trailers);
+    let is_chunked = strip_seen(headers, version, seen);
     if is_chunked {
         // Said anew, because the engine sends no body with a GET unless it is told to.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -24,13 +31,12 @@ pub(super) fn to_origin(headers: &mut HeaderMap, version: Version, uri: &Uri) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    set_host(headers, uri);
     add_via(headers, version);
 }
 
 /// Makes an origin's response head fit for the client.
-pub(super) fn to_client(headers: &mut HeaderMap, version: Version) {
-    strip(headers);
+pub(crate) fn to_client(headers: &mut HeaderMap, version: Version) {
+    strip(headers, version);
     add_via(headers, version);
 }
 
@@ -52,30 +58,89 @@ fn add_via(headers: &mut HeaderMap, version: Version) {
         VIA,
         match version {
             Version::HTTP_10 => HeaderValue::from_static("1.0 risefall"),
+            Version::HTTP_2 => HeaderValue::from_static("2.0 risefall"),
             _ => HeaderValue::from_static("1.1 risefall"),
         },
     );
 }
 
-/// Removes what belongs to the connection; tells whether the body came in chunks.
-fn strip(headers: &mut HeaderMap) -> bool {
-    strip_named(headers);
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+/// Removes what belongs to the connection from a head that came by `version`; tells whether the
+/// body came in chunks. Trailers stay announced where there may be some, since the engine writes
+/// no others behind chunks.
+pub(crate) fn strip(headers: &mut HeaderMap, version: Version) -> bool {
+    strip_seen(headers, version, Seen::of(headers))
+}
+
+/// The same for a head that was looked at before.
+pub(crate) fn strip_seen(headers: &mut HeaderMap, version: Version, seen: Seen) -> bool {
+    if seen.has(Seen::CONNECTION) {
+        strip_named(headers);
     }
-    let is_chunked = headers.remove(TRANSFER_ENCODING).is_some();
+    if seen.has(Seen::HOP_BY_HOP) {
+        for name in HOP_BY_HOP {
+            headers.remove(name);
+        }
+    }
+    let is_chunked = seen.has(Seen::CODING);
     if is_chunked {
+        headers.remove(TRANSFER_ENCODING);
         // Two framings are one too many (RFC 9112 §6.3).
         headers.remove(CONTENT_LENGTH);
-    } else {
+    } else if seen.has(Seen::TRAILER) && (version != Version::HTTP_2 || seen.has(Seen::LENGTH)) {
         headers.remove(TRAILER);
     }
     is_chunked
 }
 
+/// Which fields a head has, of those that somebody asks for: found in one pass, where asking the
+/// map for each would hash a name for each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Seen(u16);
+
+impl Seen {
+    pub(crate) const CONNECTION: Self = Self(1);
+    /// One of those that belong to the connection by themselves.
+    pub(crate) const HOP_BY_HOP: Self = Self(1 << 1);
+    pub(crate) const CODING: Self = Self(1 << 2);
+    pub(crate) const LENGTH: Self = Self(1 << 3);
+    pub(crate) const TRAILER: Self = Self(1 << 4);
+    pub(crate) const UPGRADE: Self = Self(1 << 5);
+    pub(crate) const TE: Self = Self(1 << 6);
+    pub(crate) const CONTENT_TYPE: Self = Self(1 << 7);
+    pub(crate) const COOKIE: Self = Self(1 << 8);
+
+    /// Looks at the names of all fields.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let each = headers.keys().map(|name| match name.as_str() {
+            "connection" => Self::CONNECTION.0,
+            "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" => {
+                Self::HOP_BY_HOP.0
+            }
+            "te" => Self::HOP_BY_HOP.0 | Self::TE.0,
+            "upgrade" => Self::HOP_BY_HOP.0 | Self::UPGRADE.0,
+            "transfer-encoding" => Self::CODING.0,
+            "content-length" => Self::LENGTH.0,
+            "trailer" => Self::TRAILER.0,
+            "content-type" => Self::CONTENT_TYPE.0,
+            "cookie" => Self::COOKIE.0,
+            _ => 0,
+        });
+        Self(each.fold(0, |all, one| all | one))
+    }
+
+    pub(crate) fn has(self, fields: Self) -> bool {
+        self.0 & fields.0 != 0
+    }
+}
+
 /// Removes every field that `Connection` names, and `Connection`.
 fn strip_named(headers: &mut HeaderMap) {
-    if !headers.contains_key(CONNECTION) {
+    let mut values = headers.get_all(CONNECTION).iter();
+    if let (Some(value), None) = (values.next(), values.next())
+        && (value == "keep-alive" || value == "close")
+    {
+        // What most servers say names no field.
+        headers.remove(CONNECTION);
         return;
     }
     let named: Vec<HeaderName> = headers
@@ -145,6 +210,17 @@ mod tests {
         let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["host", "via", "x-kept"]);
+    }
+
+    #[test]
+    fn what_is_seen_is_what_is_there() {
+        let seen = Seen::of(&headers(&[("te", "trailers"), ("content-length", "5")]));
+        for fields in [Seen::TE, Seen::HOP_BY_HOP, Seen::LENGTH] {
+            assert!(seen.has(fields), "{fields:?}");
+        }
+        for fields in [Seen::CONNECTION, Seen::CODING, Seen::UPGRADE, Seen::COOKIE] {
+            assert!(!seen.has(fields), "{fields:?}");
+        }
     }
 
     #[test]

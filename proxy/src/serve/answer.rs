@@ -7,11 +7,11 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use crate::error::Fault;
-use crate::forward::body::Reply;
-use crate::forward::session::Session;
+use crate::serve::body::Reply;
+use crate::serve::session::Session;
 
 /// Tells the client why it does not get what it asked for.
-pub(super) fn fault(fault: &Fault, session: &Rc<Session>) -> Response<Reply> {
+pub(crate) fn fault(fault: &Fault, session: &Rc<Session>) -> Response<Reply> {
     let details = fault.to_string();
     let mut response = Response::new(Reply::text(format!("{details}\n"), session));
     *response.status_mut() =
@@ -31,7 +31,7 @@ pub(super) fn fault(fault: &Fault, session: &Rc<Session>) -> Response<Reply> {
 }
 
 /// Tells a client of ours which methods it may use.
-pub(super) fn options(session: &Rc<Session>) -> Response<Reply> {
+pub(crate) fn options(session: &Rc<Session>) -> Response<Reply> {
     let mut response = Response::new(Reply::text("", session));
     response
         .headers_mut()
@@ -40,7 +40,7 @@ pub(super) fn options(session: &Rc<Session>) -> Response<Reply> {
 }
 
 /// The same as [`fault`] for a client that is turned away before its request is read.
-pub(super) fn raw(fault: &Fault) -> Vec<u8> {
+pub(crate) fn raw(fault: &Fault) -> Vec<u8> {
     let details = fault.to_string();
     let status = fault.status();
     let reason = StatusCode::from_u16(status)

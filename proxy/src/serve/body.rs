@@ -1,4 +1,4 @@
-//! Bodies on their way through: never gathered, only counted and watched.
+//! A response on its way to the client: never gathered, only counted and watched.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -7,22 +7,16 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::error::Fault;
-use crate::forward::session::{Flow, Progress, Session};
-use crate::net::ticks::Span;
-use crate::upstream::pool::Lease;
+use risefall::{Cause, Outcome};
 
-/// A request's body, from the client to the origin.
-pub struct Upload {
-    /// `None` for a request that is sent again, which has no body.
-    body: Option<Incoming>,
-    flow: Rc<Flow>,
-    /// How long the body may stand still.
-    idle: Span,
-}
+use crate::error::Fault;
+use crate::serve::session::Session;
+use crate::upstream::judge::LIED;
+use crate::upstream::pool::Lease;
+use crate::upstream::upload::{Progress, clean_trailers};
 
 /// A response's body, to the client. It is in the engine's hands when this is dropped.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     source: Source,
     /// `None` if the exchange goes on without the body: a tunnel.
     session: Option<Rc<Session>>,
@@ -32,31 +26,14 @@ enum Source {
     Text(Bytes),
     Origin {
         body: Incoming,
-        lease: Option<Lease<Upload>>,
+        lease: Option<Lease>,
         has_ended: bool,
     },
 }
 
-impl Upload {
-    pub(super) fn new(body: Incoming, session: &Rc<Session>) -> Self {
-        Self {
-            body: Some(body),
-            ..Self::empty(session)
-        }
-    }
-
-    pub(super) fn empty(session: &Rc<Session>) -> Self {
-        Self {
-            body: None,
-            flow: Rc::clone(&session.flow),
-            idle: session.rules.spans.body_idle,
-        }
-    }
-}
-
 impl Reply {
     /// A short text of our own.
-    pub(super) fn text(text: impl Into<Bytes>, session: &Rc<Session>) -> Self {
+    pub(crate) fn text(text: impl Into<Bytes>, session: &Rc<Session>) -> Self {
         Self {
             source: Source::Text(text.into()),
             session: Some(Rc::clone(session)),
@@ -64,19 +41,19 @@ impl Reply {
     }
 
     /// No body, and no end of the exchange either: what follows is a tunnel.
-    pub(super) fn tunnel() -> Self {
+    pub(crate) fn tunnel() -> Self {
         Self {
             source: Source::Text(Bytes::new()),
             session: None,
         }
     }
 
-    pub(super) fn is_tunnel(&self) -> bool {
+    pub(crate) fn is_tunnel(&self) -> bool {
         self.session.is_none()
     }
 
     /// The origin's body; when it has ended well, its connection is given back.
-    pub(super) fn origin(body: Incoming, lease: Lease<Upload>, session: &Rc<Session>) -> Self {
+    pub(crate) fn origin(body: Incoming, lease: Lease, session: &Rc<Session>) -> Self {
         let source = Source::Origin {
             body,
             lease: Some(lease),
@@ -89,50 +66,6 @@ impl Reply {
     }
 }
 
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(None);
-        };
-        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
-            self.flow.upload.set(Progress::Waiting);
-            return Poll::Pending;
-        };
-        let is_end = frame.is_none() || body.is_end_stream();
-        let flow = &self.flow;
-        if let Some(Ok(frame)) = &frame {
-            let len = frame.data_ref().map_or(0, Buf::remaining);
-            flow.moved.up.set(flow.moved.up.get() + len as u64);
-        }
-        if matches!(frame, Some(Err(_))) {
-            flow.upload.set(Progress::Broken);
-        } else if is_end && flow.upload.replace(Progress::Whole) != Progress::Whole {
-            // The origin's time to answer counts from the last byte it was given.
-            flow.watch.arm(flow.behind_upload.get());
-        } else if !is_end {
-            flow.upload.set(Progress::Moving);
-            flow.watch.arm(self.idle);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
 impl Body for Reply {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -142,7 +75,7 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        let frame = match &mut this.source {
+        let mut frame = match &mut this.source {
             Source::Text(text) if text.is_empty() => None,
             Source::Text(text) => Some(Ok(Frame::data(std::mem::take(text)))),
             Source::Origin {
@@ -153,6 +86,11 @@ impl Body for Reply {
                 frame
             }
         };
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            clean_trailers(trailers);
+        }
         if let Some(session) = &this.session {
             match &frame {
                 Some(Ok(frame)) => {
@@ -162,7 +100,7 @@ impl Body for Reply {
                         .moved
                         .down
                         .set(session.flow.moved.down.get() + len as u64);
-                    session.flow.watch.arm(session.rules.spans.body_idle);
+                    session.flow.watch.arm(session.terms.spans.body_idle);
                 }
                 Some(Err(error)) => this.note_broken(error),
                 None => {}
@@ -189,18 +127,20 @@ impl Body for Reply {
 }
 
 impl Reply {
-    fn note_broken(&self, error: &hyper::Error) {
+    fn note_broken(&mut self, error: &hyper::Error) {
         if let (
             Some(session),
             Source::Origin {
                 lease: Some(lease), ..
             },
-        ) = (&self.session, &self.source)
+        ) = (&self.session, &mut self.source)
         {
-            if session.flow.upload.get() == Progress::Broken {
-                session.note_fault(&session.upload_fault());
-                return;
+            match session.flow.upload.get() {
+                Progress::Broken => return session.note_fault(&session.upload_fault()),
+                Progress::TooLarge => return session.note_fault(&Fault::TooLarge),
+                _ => {}
             }
+            lease.end(LIED);
             let reason = error.to_string().into();
             session.note_fault(&Fault::Broken {
                 address: lease.address,
@@ -216,8 +156,16 @@ impl Drop for Reply {
         if let Source::Origin { lease, .. } = &mut self.source
             && let Some(lease) = lease.take()
         {
+            let mut lease = lease;
+            let is_silent = self.session.as_ref().is_some_and(|session| {
+                session.flow.moved.down.get() == 0 && session.flow.watch.is_due()
+            });
             if is_whole {
                 lease.give_back();
+            } else if is_silent {
+                // It has begun an answer and sent nothing of it.
+                lease.retire();
+                lease.end(Outcome::Failed(Cause::TimedOut));
             } else if let Some(session) = &self.session {
                 session.note_cut();
             }

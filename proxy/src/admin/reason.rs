@@ -1,0 +1,132 @@
+//! Why a server is used, or why not, in a sentence.
+
+use risefall::{State, Status};
+
+use crate::runtime::standing::Standing;
+use crate::units;
+
+/// What is said of a server, the words that keep it from being used alone if there are any.
+/// `max_fails` is that of its dials.
+pub(super) fn of(standing: &Standing, max_fails: u8) -> String {
+    let is_down = standing.is_down();
+    let told = standing.words().filter(|(_, status)| match is_down {
+        true => status.state.is_down(),
+        false => status.state != State::Up || status.failures > 0,
+    });
+    let told = told.map(|(word, status)| match word {
+        "dial" => dial(status, max_fails),
+        "check" => format!("checks: {}", check(status)),
+        _ => format!("{word}: {}", traffic(status)),
+    });
+    let told: Vec<_> = told.collect();
+    match told.is_empty() {
+        true => NOTHING.to_owned(),
+        false => told.join("; "),
+    }
+}
+
+/// The state of dials and its cause.
+pub(super) fn dial(status: &Status, max_fails: u8) -> String {
+    let (failures, last) = (status.failures, last(status));
+    match status.state {
+        State::Up if failures == 0 => NOTHING.to_owned(),
+        State::Up => format!("{failures} of {max_fails} failures in a row; the last: {last}"),
+        State::Suspect => format!("silent for longer than usual, so dialled last; {last}"),
+        State::Down => down(status),
+        State::ProbeDue => "its down time is over: the next client tries it alone".to_owned(),
+        State::Probing => format!(
+            "a client is trying it{}",
+            until(status, "; at most for another")
+        ),
+        State::ForcedUp => "an operator holds it up".to_owned(),
+        State::ForcedDown => "an operator holds it down".to_owned(),
+        State::Drained => "an operator lets no new connections to it".to_owned(),
+        other => {
+            let name = other.name().replace('_', " ");
+            format!("{name}{}", until(status, ", for another"))
+        }
+    }
+}
+
+fn traffic(status: &Status) -> String {
+    match status.state {
+        State::Up => format!("{}; the last: {}", in_a_row(status.failures), last(status)),
+        State::Down => down(status),
+        State::ProbeDue => "its down time is over: the next request tries it alone".to_owned(),
+        State::Probing => "a request is trying it".to_owned(),
+        other => other.name().replace('_', " "),
+    }
+}
+
+/// Time alone does not bring back what checks took down, so none is told.
+fn check(status: &Status) -> String {
+    let said = format!("{}, the last: {}", in_a_row(status.failures), last(status));
+    match status.state {
+        State::Up => said,
+        _ => format!("down until they succeed: {said}"),
+    }
+}
+
+fn down(status: &Status) -> String {
+    let until = until(status, " for another");
+    let failures = in_a_row(status.failures);
+    format!("down{until}: {failures}, the last: {}", last(status))
+}
+
+fn in_a_row(failures: u8) -> String {
+    match failures {
+        1 => "1 failure".to_owned(),
+        failures => format!("{failures} failures in a row"),
+    }
+}
+
+fn last(status: &Status) -> String {
+    let last = status.last_failure.map(|last| {
+        let ago = units::show_about(last.age);
+        format!("{}, {ago} ago", last.cause)
+    });
+    last.unwrap_or_else(|| "nothing that is remembered".to_owned())
+}
+
+fn until(status: &Status, word: &str) -> String {
+    let time = status.retry_in.map(units::show_about);
+    time.map_or_else(String::new, |time| format!("{word} {time}"))
+}
+
+const NOTHING: &str = "nothing is held against it";
+
+#[cfg(test)]
+mod tests {
+    use risefall::{Cause, Policy, Registry};
+
+    use super::*;
+
+    #[test]
+    fn only_the_words_that_say_down_are_told_while_there_is_one() {
+        let address = "10.0.0.1:80".parse().unwrap();
+        let word = |failures: u8| {
+            let registry = Registry::new(Policy::default());
+            for _ in 0..failures {
+                registry.record_failure(address, Cause::Refused);
+            }
+            registry.status(&address)
+        };
+        let told = |dial, traffic, check| {
+            let standing = Standing {
+                dial: word(dial),
+                traffic: Some(word(traffic)),
+                check: Some(word(check)),
+            };
+            of(&standing, 3)
+        };
+        assert_eq!(told(0, 0, 0), "nothing is held against it");
+        let some = told(1, 2, 0);
+        assert!(some.starts_with("1 of 3 failures in a row; the last: refused, "));
+        assert!(some.contains("; traffic: 2 failures in a row; the last: refused, "));
+        let down = told(1, 0, 3);
+        assert!(down.starts_with("checks: down until they succeed: 3 failures in a row, "));
+        let both = told(3, 3, 0);
+        assert!(both.starts_with("down for another "), "{both}");
+        assert!(both.contains("; traffic: down for another "), "{both}");
+    }
+}

@@ -1,0 +1,163 @@
+use super::*;
+use crate::config;
+use crate::plan::site::{Action, PathRule};
+use crate::plan::upstream::{CheckKind, HttpVersion};
+use crate::plan::{Engine, KeyBy};
+
+/// A file with a certificate and its key beside it.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let write = |name, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        write("a.pem", made.cert.pem());
+        write("a.key", made.signing_key.serialize_pem());
+        Self(folder)
+    }
+
+    fn settle(&self, text: &str) -> Result<Settings, Vec<String>> {
+        let path = self.0.path().join("risefall.toml");
+        std::fs::write(&path, text).unwrap();
+        let tree = config::load(&path, &|_| None).unwrap().finish().unwrap();
+        settle(&tree).map_err(|refused| {
+            let lines = refused.iter();
+            lines
+                .map(|one| format!("{}: {}", one.place, one.message))
+                .collect()
+        })
+    }
+}
+
+#[test]
+fn all_that_is_said_of_a_site_and_its_servers_is_in_the_plan() {
+    let text = include_str!("../../../../fuzz/seeds/config/whole.toml");
+    let text = text
+        .replace("${A}", "127.0.0.1:1")
+        .replace("shop.pem", "a.pem")
+        .replace("shop.key", "a.key")
+        .replace("more.pem", "a.pem")
+        .replace("more.key", "a.key");
+    let plan = Folder::new().settle(&text).unwrap().plan;
+    let site = plan.sites().next().unwrap();
+    assert!(site.h2c && site.hosts.len() == 2 && site.trusted.len() == 1);
+    let tls = site.tls().unwrap();
+    assert!(tls.identities.len() == 2 && !tls.redirects());
+    let fronts: Vec<_> = plan
+        .listens()
+        .iter()
+        .map(|listen| match &listen.engine {
+            Engine::Front(front) => Some(front.is_tls()),
+            Engine::Forward(_) => None,
+        })
+        .collect();
+    assert_eq!(fronts, [None, None, Some(false), Some(true)]);
+
+    let routes: Vec<_> = site.routes().collect();
+    let first = routes[0];
+    assert_eq!(
+        first.matches.to_string(),
+        "/api/ GET POST x-user: x-version: ?a b ?debug 10.0.0.0/8"
+    );
+    assert!(matches!(&first.action, Action::Upstream(api) if api.name() == "api"));
+    assert_eq!(first.rewrite.strip_prefix.as_deref(), Some("/api"));
+    assert_eq!(first.request_headers.set.len(), 1);
+    assert_eq!(first.response_headers.add.len(), 1);
+    assert_eq!(first.body_limit, Some(10 * 1024 * 1024));
+    assert_eq!(first.timeouts.answer, Some(Duration::from_secs(5)));
+    assert_eq!(routes[1].matches.path, PathRule::Exact("/old".to_owned()));
+    assert!(matches!(&routes[2].action, Action::Respond { body, .. } if body == "no"));
+
+    let api = plan.upstreams().find(|one| one.name() == "api").unwrap();
+    assert!(api.servers[0].is_srv && api.servers[0].weight == 2);
+    assert_eq!(
+        (api.http, api.by.clone()),
+        (HttpVersion::H2, KeyBy::Cookie("user".to_owned()))
+    );
+    assert_eq!((api.retries.budget_percent, api.queue.length), (10, 100));
+    assert_eq!((api.service.statuses.len(), api.max_requests), (2, 10));
+    assert!(api.tls.is_some() && api.sticky.is_some());
+    // Nothing of its own was said of when one is down.
+    assert_eq!(
+        *api.service.policy,
+        policy::of(&tree::Health {
+            recovery: tree::Recovery::Open,
+            ..tree::Health::default()
+        })
+        .unwrap()
+    );
+    let CheckKind::Http { expect, .. } = &api.check.as_ref().unwrap().kind else {
+        panic!();
+    };
+    assert_eq!(expect, &[(200, 299), (404, 404)]);
+}
+
+#[test]
+fn what_excludes_each_other_is_told_of() {
+    let text = "\
+[upstream.a]
+servers = [{ weight = 2 }, { address = \"b:1\", srv = \"_a._tcp.b\" }, \"c:1\"]
+check = { type = \"tcp\", path = \"/\", expect = \"204\" }
+tls = { cert = \"a.pem\" }
+[site.b]
+listen = \"0.0.0.0:443\"
+tls = { key = \"a.key\" }
+[[site.b.route]]
+path = \"/\"
+exact = \"/a\"
+upstream = \"a\"
+respond = {}
+headers = { x-a = \"b\", X-A = true }
+[[site.b.route]]
+";
+    assert_eq!(
+        Folder::new().settle(text).unwrap_err(),
+        [
+            "site.b.tls.cert: is missing, expected the file that belongs to key",
+            "site.b.route[0].exact: there is a path already; expected one of the two",
+            "site.b.route[0].headers: x-a is said twice; one of them has to go",
+            "site.b.route[0].respond: there is upstream already; expected one of the two",
+            "upstream.a.servers[0]: nothing is said of where it is; expected address or srv",
+            "upstream.a.servers[1]: there are both address and srv; expected one of the two",
+            "upstream.a.tls.key: is missing, expected the file that belongs to cert",
+            "upstream.a.check.path: is of use with type = \"http\" alone",
+            "upstream.a.check.expect: is of use with type = \"http\" alone",
+            "site.b.route[1]: nothing is said of what becomes of these requests; expected one of \
+             upstream, redirect, respond",
+        ]
+    );
+}
+
+#[test]
+fn a_file_of_tls_that_cannot_be_read_is_told_at_its_place() {
+    let text = "\
+[upstream.a]
+servers = [\"c:1\"]
+tls = { roots = \"none.pem\" }
+[site.b]
+listen = \"0.0.0.0:443\"
+tls = { certificates = [{ cert = \"a.pem\", key = \"a.key\" }, { cert = \"no.pem\", key = \"a.key\" }] }
+route = [{ upstream = \"a\" }]
+[site.c]
+listen = \"0.0.0.0:444\"
+tls = { cert = \"no.pem\", key = \"a.key\" }
+route = [{ upstream = \"a\" }]
+[site.d]
+listen = \"0.0.0.0:445\"
+tls = {}
+route = [{ upstream = \"a\" }]
+";
+    let refused = Folder::new().settle(text).unwrap_err();
+    let places = refused.iter().map(|line| line.split(": ").next().unwrap());
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        [
+            "site.b.tls.certificates[1].cert",
+            "site.c.tls.cert",
+            "upstream.a.tls",
+            "site.d.tls",
+        ]
+    );
+    assert!(refused[0].contains("no.pem"), "{}", refused[0]);
+}

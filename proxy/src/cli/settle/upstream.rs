@@ -1,0 +1,185 @@
+//! Groups of servers: from what is said of them to how they are asked.
+
+use hyper::{Method, StatusCode};
+use risefall::Policy;
+
+use super::{Refused, policy, site, tls};
+use crate::config::scalar::{HashBy, Statuses};
+use crate::config::tree::upstream::{Check, CheckKind, Http, Member, Upstream};
+use crate::config::tree::{self, Health};
+use crate::plan::upstream::{self as plan, HttpVersion, Queue, Retries, Sticky};
+use crate::plan::{Balance, KeyBy, Server, UpstreamDraft};
+use crate::proto::{Host, Target};
+
+pub(super) fn draft(
+    name: &str,
+    said: &Upstream,
+    health: &Health,
+    usual: &Policy,
+    refused: &mut Vec<Refused>,
+) -> UpstreamDraft {
+    let place = format!("upstream.{name}");
+    let own = policy::of_group(said, health).and_then(|built| {
+        let built = built.map_err(|error| refused.push(policy::refuse(&place, &error)));
+        built.ok()
+    });
+    let http = match said.http {
+        Http::Auto => HttpVersion::Auto,
+        Http::H1 => HttpVersion::H1,
+        Http::H2 => HttpVersion::H2,
+    };
+    UpstreamDraft {
+        name: name.to_owned(),
+        servers: servers(&format!("{place}.servers"), &said.servers, refused),
+        balance: balance(said.balance),
+        by: key_by(&said.hash_by.0),
+        service: Some(own.clone().unwrap_or_else(|| usual.clone())),
+        policy: own,
+        statuses: statuses(&said.statuses),
+        tls: (said.tls.as_ref())
+            .and_then(|tls| tls::of_upstream(&format!("{place}.tls"), tls, http, refused)),
+        http,
+        retries: Retries {
+            attempts: said.retries.attempts,
+            budget_percent: said.retries.budget.percent(),
+            non_idempotent: said.retries.non_idempotent,
+            statuses: statuses(&said.retries.statuses),
+            body_bytes: usize::try_from(said.retries.body_size.0.0).unwrap_or(usize::MAX),
+        },
+        sticky: said.sticky.as_ref().map(|sticky| Sticky {
+            cookie: sticky.cookie.0.0.clone(),
+            max_age: sticky.max_age.as_ref().map(|time| time.0),
+            secure: sticky.secure,
+        }),
+        queue: Queue {
+            length: said.queue.length,
+            timeout: said.queue.timeout.0,
+        },
+        max_requests: said.max_requests,
+        check: (said.check.as_ref()).map(|one| check(&format!("{place}.check"), one, refused)),
+    }
+}
+
+fn servers(place: &str, said: &[Member], refused: &mut Vec<Refused>) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for (nth, member) in said.iter().enumerate() {
+        match server(member) {
+            Ok(server) => servers.push(server),
+            Err(message) => refused.push(Refused::new(format!("{place}[{nth}]"), message)),
+        }
+    }
+    servers
+}
+
+fn server(member: &Member) -> Result<Server, String> {
+    let (address, srv, weight, is_backup) = match member {
+        Member::Plain(address) => (Some(address), None, 1, false),
+        Member::Table(table) => {
+            let (address, srv) = (table.address.as_ref(), table.srv.as_ref());
+            (address, srv, table.weight, table.backup)
+        }
+    };
+    let target = match (address, srv) {
+        (Some(address), None) => Target::parse(&address.0.0).map_err(|error| error.to_string())?,
+        (None, Some(srv)) => {
+            let host = Host::parse(srv.0.0.as_bytes()).map_err(|error| error.to_string())?;
+            Target::new(host, ANY_PORT).map_err(|error| error.to_string())?
+        }
+        (Some(_), Some(_)) => {
+            return Err("there are both address and srv; expected one of the two".to_owned());
+        }
+        (None, None) => {
+            return Err("nothing is said of where it is; expected address or srv".to_owned());
+        }
+    };
+    Ok(Server {
+        target,
+        weight,
+        is_backup,
+        is_srv: srv.is_some(),
+    })
+}
+
+fn balance(said: tree::upstream::Balance) -> Balance {
+    use tree::upstream::Balance as Said;
+    match said {
+        Said::RoundRobin => Balance::RoundRobin,
+        Said::LeastConn => Balance::LeastConn,
+        Said::Random => Balance::Random,
+        Said::P2c => Balance::P2c,
+        Said::Hash => Balance::Hash,
+    }
+}
+
+fn key_by(said: &HashBy) -> KeyBy {
+    match said {
+        HashBy::Client => KeyBy::Client,
+        HashBy::Target => KeyBy::Target,
+        HashBy::Path => KeyBy::Path,
+        HashBy::Header(name) => KeyBy::Header(name.clone()),
+        HashBy::Cookie(name) => KeyBy::Cookie(name.clone()),
+    }
+}
+
+/// The schema lets nothing through that is none.
+fn statuses(said: &[u16]) -> Vec<StatusCode> {
+    let said = said.iter();
+    said.filter_map(|&status| StatusCode::from_u16(status).ok())
+        .collect()
+}
+
+fn check(place: &str, said: &Check, refused: &mut Vec<Refused>) -> plan::Check {
+    let kind = match said.kind {
+        CheckKind::Http => request(said),
+        CheckKind::Tcp => {
+            for key in of_requests(said) {
+                let message = "is of use with type = \"http\" alone";
+                refused.push(Refused::new(format!("{place}.{key}"), message));
+            }
+            plan::CheckKind::Tcp
+        }
+    };
+    plan::Check {
+        kind,
+        interval: said.interval.0,
+        timeout: said.timeout.0,
+        fall: said.fall,
+        rise: said.rise,
+    }
+}
+
+fn request(said: &Check) -> plan::CheckKind {
+    let path = said.path.as_ref().map(|path| path.0.0.clone());
+    let expect = said.expect.as_ref().map(|expect| {
+        let expect = expect.as_slice().iter();
+        expect.map(|range| (range.0.0, range.0.1)).collect()
+    });
+    let Statuses(least, most) = Statuses::RIGHT;
+    plan::CheckKind::Http {
+        path: path.unwrap_or_else(|| "/".to_owned()),
+        method: said
+            .method
+            .as_ref()
+            .map_or(Method::GET, |method| method.0.clone()),
+        host: said.host.as_ref().and_then(site::host),
+        headers: site::fields(&said.headers),
+        expect: expect.unwrap_or_else(|| vec![(least, most)]),
+    }
+}
+
+/// Keys that were said and are of a request.
+fn of_requests(said: &Check) -> impl Iterator<Item = &'static str> {
+    let said = [
+        ("path", said.path.is_some()),
+        ("method", said.method.is_some()),
+        ("host", said.host.is_some()),
+        ("headers", !said.headers.is_empty()),
+        ("expect", said.expect.is_some()),
+    ];
+    said.into_iter()
+        .filter(|(_, is_said)| *is_said)
+        .map(|(key, _)| key)
+}
+
+/// SRV records tell the ports.
+const ANY_PORT: u16 = 1;

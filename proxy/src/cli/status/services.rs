@@ -1,0 +1,183 @@
+//! Listeners, sites, certificates and upstreams as tables.
+
+use super::{aligned, words};
+use crate::admin::service::{
+    CertificateStatus, ListenerStatus, ServerStatus, SiteStatus, UpstreamStatus,
+};
+use crate::admin::status::ProxyStatus;
+
+pub(super) fn show(status: &ProxyStatus) -> String {
+    let mut out = listeners(&status.listeners);
+    let mut table = |is_wanted: bool, table: String| {
+        if is_wanted {
+            out.push('\n');
+            out.push_str(&table);
+        }
+    };
+    table(!status.sites.is_empty(), sites(&status.sites));
+    let shown = &status.certificates;
+    table(!shown.is_empty(), certificates(shown));
+    let groups = &status.upstreams;
+    table(!groups.is_empty(), servers(groups));
+    table(groups.iter().any(|one| one.requests > 0), upstreams(groups));
+    out
+}
+
+fn listeners(all: &[ListenerStatus]) -> String {
+    let heads = [
+        "LISTENER", "ADDRESS", "SPEAKS", "OPEN", "ACCEPTED", "REFUSED", "HOSTS",
+    ];
+    let mut rows = vec![heads.map(String::from)];
+    rows.extend(all.iter().map(|one| {
+        let speaks = match (one.kind.as_str(), one.tls) {
+            ("site", true) => "https",
+            ("site", false) => "http",
+            (kind, _) => kind,
+        };
+        [
+            one.name.clone(),
+            one.address.to_string(),
+            speaks.to_owned(),
+            one.connections.to_string(),
+            one.accepted.to_string(),
+            one.refused.to_string(),
+            some(&one.hosts),
+        ]
+    }));
+    aligned(&rows)
+}
+
+fn sites(all: &[SiteStatus]) -> String {
+    let mut rows = vec![["SITE", "REQUESTS", "FAILED", "HOSTS"].map(String::from)];
+    rows.extend(all.iter().map(|one| {
+        let (requests, failed) = (one.requests.to_string(), one.failed.to_string());
+        [one.name.clone(), requests, failed, some(&one.hosts)]
+    }));
+    aligned(&rows)
+}
+
+fn certificates(all: &[CertificateStatus]) -> String {
+    let mut rows = vec![["CERTIFICATE", "SITE", "ENDS", "NAMES"].map(String::from)];
+    rows.extend(all.iter().map(|one| {
+        let ends = match one.days_left {
+            days @ ..0 => format!("{} days ago", days.unsigned_abs()),
+            days => format!("in {days} days"),
+        };
+        [one.file.clone(), one.site.clone(), ends, some(&one.names)]
+    }));
+    let mut out = aligned(&rows);
+    for one in all {
+        if let Some(trouble) = &one.trouble {
+            out.push_str(&format!("{} is not taken up: {trouble}\n", one.file));
+        }
+    }
+    out
+}
+
+fn servers(all: &[UpstreamStatus]) -> String {
+    let heads = [
+        "UPSTREAM", "SERVER", "USED", "DIAL", "TRAFFIC", "CHECK", "WHY",
+    ];
+    let mut rows = vec![heads.map(String::from)];
+    for upstream in all {
+        for server in &upstream.endpoints {
+            let backup = if server.backup { " (backup)" } else { "" };
+            let row = |server: String, found: Option<&ServerStatus>| {
+                let server = format!("{server}{backup}");
+                let [used, dial, traffic, check, why] = found.map_or_else(unknown, standing);
+                [
+                    upstream.name.clone(),
+                    server,
+                    used,
+                    dial,
+                    traffic,
+                    check,
+                    why,
+                ]
+            };
+            if server.addresses.is_empty() {
+                rows.push(row(server.address.clone(), None));
+            }
+            rows.extend(server.addresses.iter().map(|one| {
+                let address = one.address.to_string();
+                let name = match address == server.address {
+                    true => address,
+                    false => format!("{} {address}", server.address),
+                };
+                row(name, Some(one))
+            }));
+        }
+    }
+    aligned(&rows)
+}
+
+fn standing(one: &ServerStatus) -> [String; 5] {
+    let word = |word| {
+        let mut said = one.words().filter(|(name, _)| *name == word);
+        said.next()
+            .map_or_else(|| "-".to_owned(), |(_, status)| words(&status.state))
+    };
+    let used = if one.eligible { "yes" } else { "no" };
+    let why = if one.eligible { "" } else { &one.reason };
+    [
+        used.to_owned(),
+        word("dial"),
+        word("traffic"),
+        word("check"),
+        why.to_owned(),
+    ]
+}
+
+/// Nobody has looked it up yet.
+fn unknown() -> [String; 5] {
+    ["-", "-", "-", "-", "not looked up yet"].map(String::from)
+}
+
+fn upstreams(all: &[UpstreamStatus]) -> String {
+    let heads = [
+        "UPSTREAM",
+        "REQUESTS",
+        "IN FLIGHT",
+        "WAITING",
+        "FAILED TRIES",
+        "SENT AGAIN",
+        "NOT SENT AGAIN",
+    ];
+    let mut rows = vec![heads.map(String::from)];
+    rows.extend(all.iter().map(|one| {
+        let failed: u64 = one.failures.values().sum();
+        let kinds = one.failures.iter().filter(|(_, count)| **count > 0);
+        let kinds: Vec<_> = kinds
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let failed = match kinds.is_empty() {
+            true => "0".to_owned(),
+            false => format!("{failed} ({})", kinds.join(", ")),
+        };
+        [
+            one.name.clone(),
+            one.requests.to_string(),
+            one.in_flight.to_string(),
+            one.waiting.to_string(),
+            failed,
+            one.retries.to_string(),
+            one.retries_refused.to_string(),
+        ]
+    }));
+    aligned(&rows)
+}
+
+fn some(all: &[String]) -> String {
+    match all {
+        [] => "-".to_owned(),
+        all if all.len() > NAMES_MOST => {
+            let shown = all.iter().take(NAMES_MOST).map(String::as_str);
+            let shown: Vec<_> = shown.collect();
+            format!("{} and {} more", shown.join(" "), all.len() - NAMES_MOST)
+        }
+        all => all.join(" "),
+    }
+}
+
+/// Names in one row.
+const NAMES_MOST: usize = 6;

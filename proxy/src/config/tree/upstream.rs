@@ -1,0 +1,369 @@
+//! `[upstream.NAME]`: groups of servers, and how they are asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::choice::{OneOrMany, True};
+use crate::config::scalar::{
+    Authority, Bytes, CertName, CookieName, Fields, HashBy, Percent, RequestPath, Said, Server,
+    Service, Statuses,
+};
+
+/// A group of servers.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The servers. A name is looked up again and again, and each of its addresses is a server.
+    #[schemars(length(min = 1))]
+    pub servers: Vec<Member>,
+    /// How one is chosen: `round-robin` (each in turn), `least-conn` (the fewest connections),
+    /// `random`, `p2c` (of two at random the idler and quicker one) or `hash` (the same for the
+    /// same `hash_by`). All by weight, each worker for itself; one that is down is passed over, one
+    /// that does not answer is left for the next.
+    #[serde(default)]
+    pub balance: Balance,
+    /// What `hash` is taken of: the `client`'s address, the `target`'s host, the `path`, a field
+    /// (`header:NAME`) or a cookie (`cookie:NAME`); where that is missing, the client's address.
+    #[serde(default = "client")]
+    pub hash_by: Said<HashBy>,
+    /// Failures in a row that take a server down. Default: that of `[health]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 255))]
+    pub max_fails: Option<u8>,
+    /// Successes in a row that bring it up again. Default: that of `[health]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 255))]
+    pub min_rises: Option<u8>,
+    /// How long a down server is not dialled. Default: that of `[health]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_timeout: Option<Said<Duration>>,
+    /// What happens when every server is down: false answers at once (503, SOCKS 04), true tries
+    /// the one that is due next, all the same.
+    #[serde(default)]
+    pub fail_open: bool,
+    /// Statuses of a server's answers that count as failures, as a dial that fails does.
+    #[serde(default = "failures")]
+    #[schemars(inner(range(min = 400, max = 599)))]
+    pub statuses: Vec<u16>,
+    /// Whether the servers are spoken to by TLS, and how. Their certificates are always verified.
+    /// Default: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// What the servers are spoken to in: `h1` (HTTP/1.1), `h2` (HTTP/2, without TLS too) or `auto`
+    /// (by TLS what the server prefers, else HTTP/1.1).
+    #[serde(default)]
+    pub http: Http,
+    /// When a request is sent again, to another server if there is one.
+    #[serde(default)]
+    pub retries: Retries,
+    /// A cookie by which a client keeps its server as long as that is up. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// Requests that wait while no server is up or all have `max_requests`.
+    #[serde(default)]
+    pub queue: Queue,
+    /// Requests that one server is given at a time, by each worker. 0: as many as come.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_requests: u32,
+    /// How servers are asked whether they work, before clients find out. Default: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// How a server is chosen.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Balance {
+    #[default]
+    RoundRobin,
+    LeastConn,
+    Random,
+    P2c,
+    Hash,
+}
+
+/// A server of a group.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Member {
+    /// Where it is.
+    Plain(Said<Server>),
+    /// Where it is, and more.
+    Table(MemberTable),
+}
+
+/// A server of a group, with what is to be said of it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberTable {
+    /// Where it is; this or `srv` is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Said<Server>>,
+    /// Name of SRV records, which tell hosts, ports, and how they share; this or `address` is
+    /// needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srv: Option<Said<Service>>,
+    /// Its share, beside those of the others.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 256))]
+    pub weight: u16,
+    /// Whether it is tried only when no other is up.
+    #[serde(default)]
+    pub backup: bool,
+}
+
+/// Whether servers are spoken to by TLS, and how.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Tls {
+    /// As usual.
+    Usual(True),
+    /// In a manner of its own.
+    Table(TlsTable),
+}
+
+/// How servers are spoken to by TLS.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsTable {
+    /// File of the roots that their certificates must lead to, PEM. Default: those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Said<PathBuf>>,
+    /// Name that their certificates must hold, and that is asked for. Default: the name or address
+    /// of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Said<CertName>>,
+    /// File of a certificate to show to them, PEM; with `key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<Said<PathBuf>>,
+    /// File of its key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Said<PathBuf>>,
+}
+
+/// What servers are spoken to in.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Http {
+    #[default]
+    Auto,
+    H1,
+    H2,
+}
+
+/// When a request is sent again.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retries {
+    /// How many times at the most. A dial that fails costs none: nothing was sent.
+    #[schemars(range(min = 0, max = 10))]
+    pub attempts: u8,
+    /// How many there may be beside the first tries, so that servers in trouble do not get more to
+    /// do than usual: a part such as `"20%"`, or a number of percent.
+    pub budget: Budget,
+    /// Whether requests are sent again too whose method is not idempotent (POST, PATCH).
+    pub non_idempotent: bool,
+    /// Statuses of answers that are tried again. None: an answer is an answer.
+    #[schemars(inner(range(min = 400, max = 599)))]
+    pub statuses: Vec<u16>,
+    /// Bytes of a request's body that are kept for another try, at most 16MiB; a request with more
+    /// is sent once.
+    pub body_size: Said<Bytes>,
+}
+
+/// A part of the first tries.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Budget {
+    /// With its sign.
+    Text(Said<Percent>),
+    /// Without.
+    Number(#[schemars(range(min = 0, max = 100))] u8),
+}
+
+/// A cookie that names a server without telling which it is.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sticky {
+    /// The cookie's name.
+    pub cookie: Said<CookieName>,
+    /// How long a client keeps it. Default: for its session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Said<Duration>>,
+    /// Whether it is marked for TLS alone.
+    #[serde(default)]
+    pub secure: bool,
+}
+
+/// Requests that wait for a server.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// How many may wait, in each worker; one more is answered at once (503). 0: none waits.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub length: u32,
+    /// How long one may wait before it is answered (503).
+    pub timeout: Said<Duration>,
+}
+
+/// How a server is asked whether it works.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// With what: `tcp` (a connection, by TLS if the group's are) or `http` (a request).
+    #[serde(rename = "type")]
+    pub kind: CheckKind,
+    /// Path and query of the request. Default: `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Said<RequestPath>>,
+    /// Its method. Default: GET.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Said<Method>>,
+    /// Its `Host`. Default: the server's name and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Said<Authority>>,
+    /// More of its fields.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub headers: Fields,
+    /// Statuses that are right: one range or several. Default: `200-399`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<OneOrMany<Said<Statuses>>>,
+    /// How long from one to the next.
+    #[serde(default = "interval")]
+    pub interval: Said<Duration>,
+    /// How long one may take before that is a failure.
+    #[serde(default = "timeout")]
+    pub timeout: Said<Duration>,
+    /// Failures in a row that take a server down.
+    #[serde(default = "fall")]
+    #[schemars(range(min = 1, max = 255))]
+    pub fall: u8,
+    /// Successes in a row that bring it up again.
+    #[serde(default = "rise")]
+    #[schemars(range(min = 1, max = 255))]
+    pub rise: u8,
+}
+
+/// With what a server is asked.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CheckKind {
+    Tcp,
+    Http,
+}
+
+impl Upstream {
+    /// A group of `servers`, all else by default.
+    #[must_use]
+    pub fn of(servers: Vec<Member>) -> Self {
+        Self {
+            servers,
+            balance: Balance::default(),
+            hash_by: client(),
+            max_fails: None,
+            min_rises: None,
+            fail_timeout: None,
+            fail_open: false,
+            statuses: failures(),
+            tls: None,
+            http: Http::default(),
+            retries: Retries::default(),
+            sticky: None,
+            queue: Queue::default(),
+            max_requests: 0,
+            check: None,
+        }
+    }
+}
+
+impl Check {
+    /// A request for `path`, all else by default.
+    #[must_use]
+    pub fn of(path: RequestPath) -> Self {
+        Self {
+            kind: CheckKind::Http,
+            path: Some(Said(path)),
+            method: None,
+            host: None,
+            headers: Fields::default(),
+            expect: None,
+            interval: interval(),
+            timeout: timeout(),
+            fall: fall(),
+            rise: rise(),
+        }
+    }
+}
+
+impl Budget {
+    /// How many in a hundred.
+    #[must_use]
+    pub fn percent(&self) -> u8 {
+        match self {
+            Self::Text(Said(Percent(percent))) | Self::Number(percent) => *percent,
+        }
+    }
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            budget: Budget::Text(Said(Percent(20))),
+            non_idempotent: false,
+            statuses: Vec::new(),
+            body_size: Said(Bytes(64 * 1024)),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            length: 0,
+            timeout: Said(Duration::from_secs(5)),
+        }
+    }
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn client() -> Said<HashBy> {
+    Said(HashBy::Client)
+}
+
+fn failures() -> Vec<u16> {
+    vec![502, 503, 504]
+}
+
+fn interval() -> Said<Duration> {
+    Said(Duration::from_secs(5))
+}
+
+fn timeout() -> Said<Duration> {
+    Said(Duration::from_secs(2))
+}
+
+fn fall() -> u8 {
+    3
+}
+
+fn rise() -> u8 {
+    2
+}

@@ -1,0 +1,282 @@
+//! Paths of requests in one spelling.
+//!
+//! A proxy that chooses by one reading of a path while the server behind it acts by another can be
+//! led around its own rules. So a path has a normal form, and that form is what routes are matched
+//! with and what is sent on:
+//!
+//! - Escapes of letters, digits, `-`, `.`, `_` and `~` are undone, since they mean the same
+//!   (RFC 3986 §6.2.2.2); the digits of all others are upper case. What is not ASCII is escaped.
+//! - `.` and `..` are resolved, escaped or not. One that leads above the root is refused.
+//! - An escaped slash or backslash stays escaped and separates nothing. Repeated slashes stay.
+//! - Refused is what servers are known to read in different ways: an escape without two digits, an
+//!   escaped NUL, a backslash, and `..` that is told from a dot segment only by an escaped slash or
+//!   backslash, or by parameters behind it (`..;x`).
+//!
+//! Rules in a plan have the same form, so that both sides of a comparison do.
+
+use std::borrow::Cow;
+
+/// The normal form of `path`; borrowed if it has that form already.
+///
+/// # Errors
+///
+/// What is refused, see the [module](self).
+pub fn normal(path: &str) -> Result<Cow<'_, str>, PathError> {
+    let segments = path.strip_prefix('/').ok_or(PathError::NotAbsolute)?;
+    if is_plain(path.as_bytes()) {
+        return Ok(Cow::Borrowed(path));
+    }
+    resolve(segments).map(Cow::Owned)
+}
+
+/// Why a path is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// Something else in front.
+    #[error("found a path that does not begin with \"/\"")]
+    NotAbsolute,
+    /// An escape that is none.
+    #[error("found \"%\" in the path without two hexadecimal digits behind it")]
+    Escape,
+    /// An escaped NUL.
+    #[error("found \"%00\" in the path")]
+    Nul,
+    /// A byte that has to be escaped.
+    #[error("found \"{}\" in the path, expected it escaped", .byte.escape_ascii())]
+    Byte {
+        /// The first such byte.
+        byte: u8,
+    },
+    /// More steps up than down.
+    #[error("found a path that leads above the root")]
+    AboveRoot,
+    /// What some take for a dot segment and others do not.
+    #[error("found \"..\" beside an escaped separator or parameters in the path")]
+    HiddenDots,
+}
+
+/// The byte that is escaped at the start of `text`, and what lies behind it.
+pub(crate) fn unescape(text: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'%', high, low, rest @ ..] = text else {
+        return None;
+    };
+    let high = char::from(*high).to_digit(16)?;
+    let low = char::from(*low).to_digit(16)?;
+    Some((u8::try_from(high * 16 + low).ok()?, rest))
+}
+
+/// Appends `byte`, escaped.
+pub(crate) fn push_escaped(byte: u8, out: &mut String) {
+    out.push('%');
+    for digit in [byte >> 4, byte & 15] {
+        let digit = char::from_digit(u32::from(digit), 16).unwrap_or('0');
+        out.push(digit.to_ascii_uppercase());
+    }
+}
+
+/// Whether a path is in normal form beyond doubt.
+fn is_plain(path: &[u8]) -> bool {
+    // Two loops without a branch, which become vector code.
+    let has_special = path.iter().fold(false, |found, &byte| {
+        found | (byte == b'%') | (byte >= 0x7F) | is_refused(byte)
+    });
+    let mut behind = path.iter().skip(1);
+    let has_dots = path.iter().fold(false, |found, &byte| {
+        found | ((byte == b'/') & (behind.next() == Some(&b'.')))
+    });
+    !has_special && !has_dots
+}
+
+const fn is_refused(byte: u8) -> bool {
+    (byte <= b' ') | (byte == b'\\') | (byte == b'?') | (byte == b'#') | (byte == 0x7F)
+}
+
+/// Writes what follows the first slash in normal form.
+fn resolve(segments: &str) -> Result<String, PathError> {
+    let mut path = String::with_capacity(segments.len() + 1);
+    let mut rest = Some(segments);
+    while let Some(text) = rest {
+        let (segment, behind) = match text.split_once('/') {
+            Some((segment, behind)) => (segment, Some(behind)),
+            None => (text, None),
+        };
+        rest = behind;
+        let start = path.len();
+        path.push('/');
+        push_segment(segment, &mut path)?;
+        let is_dots = match path.get(start..).unwrap_or_default() {
+            "/." => {
+                path.truncate(start);
+                true
+            }
+            "/.." => {
+                path.truncate(start);
+                let above = path.rfind('/').ok_or(PathError::AboveRoot)?;
+                path.truncate(above);
+                true
+            }
+            written if hides_dots(written) => return Err(PathError::HiddenDots),
+            _ => false,
+        };
+        if is_dots && rest.is_none() {
+            path.push('/');
+        }
+    }
+    Ok(path)
+}
+
+fn push_segment(segment: &str, path: &mut String) -> Result<(), PathError> {
+    let mut rest = segment.as_bytes();
+    while let [first, behind @ ..] = rest {
+        if *first == b'%' {
+            let (byte, behind) = unescape(rest).ok_or(PathError::Escape)?;
+            match byte {
+                0 => return Err(PathError::Nul),
+                byte if is_unreserved(byte) => path.push(char::from(byte)),
+                byte => push_escaped(byte, path),
+            }
+            rest = behind;
+            continue;
+        }
+        match *first {
+            byte if is_refused(byte) => return Err(PathError::Byte { byte }),
+            byte if byte.is_ascii() => path.push(char::from(byte)),
+            byte => push_escaped(byte, path),
+        }
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// RFC 3986 §2.3.
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Whether a segment with its slash, which is no dot segment, would have one for those who undo
+/// escapes first or drop parameters.
+fn hides_dots(segment: &str) -> bool {
+    let segment = segment.strip_prefix('/').unwrap_or(segment);
+    segment.contains("..")
+        && segment
+            .split("%2F")
+            .flat_map(|part| part.split("%5C"))
+            .any(|part| {
+                let behind = part.strip_prefix("..");
+                behind.is_some_and(|rest| {
+                    rest.is_empty() || rest.starts_with(';') || rest.starts_with("%3B")
+                })
+            })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_normal_stays_as_it_is() {
+        for path in [
+            "/",
+            "//",
+            "/a",
+            "/a/",
+            "/a//b",
+            "/a/b.html",
+            "/a..b/c.",
+            "/a;x=../b",
+            "/a%2Fb%5C%25%3F%20",
+            "/a:b@c!$&'()*+,=~_-",
+            "/...",
+            "/.well-known/x",
+            "/{\"a\"}|^[]",
+        ] {
+            assert_eq!(normal(path).as_deref(), Ok(path));
+        }
+        assert!(matches!(
+            normal("/a/b.html?".trim_end_matches('?')),
+            Ok(Cow::Borrowed(_))
+        ));
+    }
+
+    #[test]
+    fn one_meaning_has_one_spelling() {
+        for (path, form) in [
+            ("/%61dmin", "/admin"),
+            ("/%41%2d%5F%7e%2E%39", "/A-_~.9"),
+            ("/a%2fb%5c", "/a%2Fb%5C"),
+            ("/%c3%a4", "/%C3%A4"),
+            ("/\u{e4}", "/%C3%A4"),
+            ("/%252e%252E", "/%252e%252E"),
+            ("/./a", "/a"),
+            ("/a/.", "/a/"),
+            ("/a/./b", "/a/b"),
+            ("/a/..", "/"),
+            ("/a/../", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/../../c", "/c"),
+            ("/a/%2e%2E/c", "/c"),
+            ("/a/.%2e/c", "/c"),
+            ("/a//../b", "/a/b"),
+            ("/a/..//b", "//b"),
+            ("//..", "/"),
+        ] {
+            assert_eq!(normal(path).as_deref(), Ok(form), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_servers_read_differently_is_refused() {
+        for (path, error) in [
+            ("", PathError::NotAbsolute),
+            ("a", PathError::NotAbsolute),
+            ("*", PathError::NotAbsolute),
+            ("/%", PathError::Escape),
+            ("/%4", PathError::Escape),
+            ("/%4g", PathError::Escape),
+            ("/%+1", PathError::Escape),
+            ("/%4/1", PathError::Escape),
+            ("/%u002e", PathError::Escape),
+            ("/a%00.html", PathError::Nul),
+            ("/a\\b", PathError::Byte { byte: b'\\' }),
+            ("/a b", PathError::Byte { byte: b' ' }),
+            ("/a\rb", PathError::Byte { byte: b'\r' }),
+            ("/a\x7Fb", PathError::Byte { byte: 0x7F }),
+            ("/a?b", PathError::Byte { byte: b'?' }),
+            ("/..", PathError::AboveRoot),
+            ("/a/../..", PathError::AboveRoot),
+            ("/%2e%2e/a", PathError::AboveRoot),
+            ("/a/..;/b", PathError::HiddenDots),
+            ("/a/..;x=1/b", PathError::HiddenDots),
+            ("/a/%2e.%3b/b", PathError::HiddenDots),
+            ("/a/..%2fb", PathError::HiddenDots),
+            ("/a/..%5Cb", PathError::HiddenDots),
+            ("/a/b%2f..", PathError::HiddenDots),
+            ("/a/b%2F%2e%2e%2Fc", PathError::HiddenDots),
+        ] {
+            assert_eq!(normal(path), Err(error), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_normal_form_is_its_own_and_has_no_way_up() {
+        let parts = [
+            "/", "/", ".", "..", "%2e", "%2E", "%2f", "%5c", "%25", "%00", "%61", "a", ";", "%",
+            "\\", "\u{e4}",
+        ];
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..100_000 {
+            let len = random.usize(..10);
+            let path: String = (0..len).filter_map(|_| random.choice(parts)).collect();
+            let Ok(form) = normal(&format!("/{path}")).map(Cow::into_owned) else {
+                continue;
+            };
+            assert!(form.starts_with('/') && form.is_ascii(), "{path} {form}");
+            assert!(
+                form.split('/').all(|part| part != "." && part != ".."),
+                "{path} {form}"
+            );
+            assert_eq!(normal(&form).as_deref(), Ok(&*form), "{path}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! One HTTP/1 client connection: the engine that parses it, and what is told where it cannot.
+//!
+//! The engine keeps no timers here: the session's watch holds the one deadline that matters in
+//! each phase. A client may close its sending half after a request and still gets its answer
+//! (RFC 9112 §9.6): that is why the end of its stream alone does not abandon the request.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
+use tokio::net::TcpStream;
+use tokio::net::tcp::WriteHalf;
+
+use crate::bounds::Limits;
+use crate::error::Fault;
+use crate::net::scratch;
+use crate::proto::screen::Violation;
+use crate::serve::answer;
+use crate::serve::body::Reply;
+use crate::serve::io::ClientIo;
+use crate::serve::session::{Phase, Session, What};
+
+/// The settings of the engine. The screen has refused heads that are too long before the engine
+/// meets them, with an answer that says why.
+#[must_use]
+pub fn builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.half_close(true);
+    builder.max_buf_size(limits.header_size.max(HEAD_LEAST));
+    if limits.header_count > ENGINE_FIELDS {
+        // Up to its default the engine keeps the fields of a head on the stack.
+        builder.max_headers(limits.header_count);
+    }
+    builder
+}
+
+/// A connection that has left HTTP.
+pub(crate) struct Left<S> {
+    pub(crate) stream: S,
+    /// Bytes of the client that were read before.
+    pub(crate) early: Vec<u8>,
+}
+
+/// Serves requests by `service` until the connection ends, or leaves HTTP because the service has
+/// said so (`Session::has_left`). `first` are bytes that were read before, `tcp` is the socket below
+/// `stream`.
+///
+/// # Cancel safety
+///
+/// Dropping it cuts the connection.
+pub(crate) async fn serve<S, F, A>(
+    stream: S,
+    tcp: &WriteHalf<'_>,
+    first: Vec<u8>,
+    session: &Rc<Session>,
+    service: F,
+) -> Option<Left<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Result<Response<Reply>, Infallible>>,
+{
+    let served = serve_requests(stream, tcp, first, session, service).await;
+    let mut stream = served.stream;
+    let mut is_too_large = false;
+    if session.ends_with_it.get() && matches!(served.ended, Ended::Failed(_) | Ended::Due) {
+        return reset(tcp);
+    }
+    match served.ended {
+        Ended::Done => {
+            if session.has_left.get() {
+                return Some(Left {
+                    stream,
+                    early: served.unread,
+                });
+            }
+        }
+        Ended::Failed(error) => {
+            tracing::debug!(client = %session.client, %error, "connection ended");
+            is_too_large = error.is_parse_too_large();
+            session.has_unread.set(true);
+        }
+        Ended::Due => note_deadline(session),
+        Ended::Gone => return None,
+    }
+    if let Some(violation) = served.violation {
+        session.has_unread.set(true);
+        refuse(&mut stream, violation, session).await;
+    } else if served.is_unparsed {
+        refuse_unparsed(&mut stream, is_too_large, session).await;
+    }
+    if session.has_unread.get() && !served.is_at_end {
+        // What is over is told now, not when the client has gone.
+        session.note_cut();
+        session.finish();
+        linger(&mut stream, session).await;
+    }
+    None
+}
+
+/// What is left of a connection when the engine is done with it.
+struct Served<S> {
+    stream: S,
+    ended: Ended,
+    /// Bytes that the engine has not used.
+    unread: Vec<u8>,
+    violation: Option<Violation>,
+    is_unparsed: bool,
+    is_at_end: bool,
+}
+
+enum Ended {
+    /// By the engine: a tunnel begins, or one side was to close.
+    Done,
+    /// By the engine, for a reason.
+    Failed(hyper::Error),
+    /// By its deadline.
+    Due,
+    /// By the client, with a reset while it was owed an answer.
+    Gone,
+}
+
+async fn serve_requests<S, F, A>(
+    stream: S,
+    tcp: &WriteHalf<'_>,
+    first: Vec<u8>,
+    session: &Rc<Session>,
+    service: F,
+) -> Served<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Result<Response<Reply>, Infallible>>,
+{
+    let io = TokioIo::new(ClientIo::new(stream, first, Rc::clone(session)));
+    let mut connection = session
+        .terms
+        .http1
+        .serve_connection(io, service_fn(service));
+    // The engine does not read while it owes an answer, and so would not learn that nobody waits
+    // for it. The end of the client's stream is not looked for: one that has sent all it had may
+    // wait (RFC 9112 §9.6).
+    let mut reset = pin!(tcp.ready(Interest::ERROR));
+    let mut is_told = false;
+    let ended = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(match ended {
+                    Ok(()) => Ended::Done,
+                    Err(error) => Ended::Failed(error),
+                });
+            }
+            // The engine has seen what was there, so that a request that came is not cut off.
+            if is_told || !session.is_draining() {
+                break;
+            }
+            is_told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let phase = session.phase.get();
+        if matches!(phase, Phase::Busy | Phase::Body | Phase::Flush)
+            && reset.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ended::Gone);
+        }
+        match phase {
+            Phase::Busy => Poll::Pending,
+            _ => session.flow.watch.poll_due(cx).map(|()| Ended::Due),
+        }
+    })
+    .await;
+    let parts = connection.into_parts();
+    let io = parts.io.into_inner();
+    Served {
+        ended,
+        unread: [&parts.read_buf[..], &io.passed, &io.held].concat(),
+        violation: io.violation,
+        is_unparsed: io.is_unparsed,
+        is_at_end: io.is_at_end,
+        stream: io.stream,
+    }
+}
+
+/// Cuts a connection whose orderly end would make a response whole that is not.
+fn reset<S>(tcp: &WriteHalf<'_>) -> Option<Left<S>> {
+    let stream: &TcpStream = tcp.as_ref();
+    // If that cannot be had, the client is left with what every such client is left with.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    None
+}
+
+/// Tells which rule the client broke, if there is a place for the answer: behind the responses to
+/// all requests before, and only if the request that broke it has none.
+async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, violation: Violation, session: &Session) {
+    let fault = Fault::from(violation);
+    let (heads, is_in_body) = {
+        let screen = session.screen.borrow();
+        (screen.heads(), screen.broke_in_body())
+    };
+    if is_in_body && session.responses.get() >= heads {
+        // That request has its response, or a part of one.
+        session.note_fault(&fault);
+        session.finish();
+        return;
+    }
+    if !is_in_body || !session.has_begun() {
+        session.note_cut();
+        session.finish();
+        session.begin(|| What::Unread);
+    }
+    session.note_fault(&fault);
+    if session.answered.get() + u64::from(is_in_body) == heads {
+        reject(stream, &fault, session).await;
+    }
+    session.finish();
+}
+
+/// Answers a head that the screen let pass and the engine could not read: its target, mostly.
+async fn refuse_unparsed<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    is_too_large: bool,
+    session: &Session,
+) {
+    let fault = if is_too_large {
+        Fault::from(Violation::FieldsTooLong)
+    } else {
+        Fault::BadRequest("the request's target is not a URI or an authority".into())
+    };
+    session.begin(|| What::Unread);
+    session.note_fault(&fault);
+    reject(stream, &fault, session).await;
+    session.finish();
+}
+
+/// Writes an answer that the engine has no part in.
+async fn reject<S: AsyncWrite + Unpin>(stream: &mut S, fault: &Fault, session: &Session) {
+    session.note_status(fault.status());
+    session.flow.watch.arm(session.terms.spans.linger);
+    // A client that does not take its answer goes without.
+    let _ = session
+        .flow
+        .watch
+        .guard(stream.write_all(&answer::raw(fault)))
+        .await;
+}
+
+fn note_deadline(session: &Session) {
+    if matches!(session.phase.get(), Phase::Body | Phase::Flush) {
+        let fault = session.overlong().unwrap_or(Fault::Idle {
+            after: session.terms.plan.timeouts.body_idle,
+        });
+        session.note_fault(&fault);
+    }
+}
+
+/// Closes so that the client can read the last answer: a socket that is closed with bytes unread
+/// is reset, and a reset throws away what the other side has not read yet (RFC 9112 §9.6).
+///
+/// # Cancel safety
+///
+/// Dropped early, the connection is reset.
+pub(crate) async fn linger<S>(stream: &mut S, session: &Session)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    session.flow.watch.arm(session.terms.spans.linger);
+    let drained = async {
+        let _ = stream.shutdown().await;
+        let mut left = LINGER_BYTES;
+        let mut nowhere = Vec::new();
+        while left > 0 {
+            nowhere.clear();
+            match scratch::read_into(stream, &mut nowhere, scratch::SCRATCH_LEN).await {
+                Ok(len) if len > 0 => left = left.saturating_sub(len),
+                _ => break,
+            }
+        }
+    };
+    let mut drained = pin!(drained);
+    let _ = session.flow.watch.guard(drained.as_mut()).await;
+}
+
+/// What the engine needs for itself.
+const HEAD_LEAST: usize = 8 * 1024;
+const ENGINE_FIELDS: usize = 100;
+/// How much of what a client still sends is thrown away before it is reset after all.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;

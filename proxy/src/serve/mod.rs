@@ -1,0 +1,12 @@
+//! One client connection, as every engine serves it: its place and its deadlines, its HTTP, what is
+//! told when it is over.
+
+pub mod answer;
+pub mod body;
+pub mod context;
+pub mod first;
+pub mod headers;
+pub mod http1;
+pub mod io;
+pub mod session;
+pub mod tunnel;

@@ -1,0 +1,246 @@
+//! What sites and groups of servers have had so far, by name.
+//!
+//! Each worker counts for itself, as in [`counters`](super::counters). A name that stays through a
+//! reload keeps its counts; one that goes and comes back begins anew.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::counters::{CLASSES, Count};
+
+/// One worker's counts of one group of servers.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct UpstreamCounts {
+    /// Requests and tunnels that were for the group, however often each was sent.
+    pub requests: Count,
+    /// Requests and tunnels that are at one of its servers now.
+    pub in_flight: Count,
+    /// Tries that a server did not answer well, by [`Failure`].
+    pub failures: [Count; FAILURES.len()],
+    /// Requests that were sent again.
+    pub retries: Count,
+    /// Those that were not, because the budget was spent.
+    pub retries_refused: Count,
+    /// Requests that wait for a server now.
+    pub waiting: Count,
+    /// Requests that have waited.
+    pub queued: Count,
+    /// Requests that found the queue full.
+    pub queue_full: Count,
+    /// Requests that waited in vain.
+    pub queue_timeouts: Count,
+}
+
+/// How a try failed, as an index of [`FAILURES`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// There was no connection.
+    Connect,
+    /// There was no TLS on it.
+    Tls,
+    /// There was no answer in time.
+    Timeout,
+    /// The connection broke, or what came was no HTTP.
+    Reset,
+    /// The answer was one of the statuses that count.
+    Status,
+}
+
+/// One worker's counts of one site.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct SiteCounts {
+    /// Requests that are over, by the class of their answer.
+    pub requests: [Count; CLASSES.len()],
+}
+
+/// A site, as its requests are counted and logged by one worker.
+#[derive(Debug, Default)]
+pub struct Service {
+    /// The site's name.
+    pub name: Box<str>,
+    /// What it has had.
+    pub counts: Arc<SiteCounts>,
+}
+
+/// The addresses of a group's servers, as the worker that looked last has found them.
+#[derive(Debug, Default)]
+pub struct Found(ArcSwap<Vec<(Box<str>, SocketAddr)>>);
+
+/// Where one worker tells of one group of servers.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// What it counts.
+    pub counts: Arc<UpstreamCounts>,
+    /// Which addresses it finds.
+    pub found: Arc<Found>,
+}
+
+/// The counts of all workers.
+#[derive(Clone, Debug, Default)]
+pub struct Tallies {
+    upstreams: BTreeMap<String, (Each<UpstreamCounts>, Arc<Found>)>,
+    sites: BTreeMap<String, Each<SiteCounts>>,
+}
+
+/// One for each worker.
+type Each<T> = Arc<[Arc<T>]>;
+
+impl UpstreamCounts {
+    /// A try has failed.
+    pub fn note_failure(&self, failure: Failure) {
+        if let Some(count) = self.failures.get(failure as usize) {
+            count.bump();
+        }
+    }
+}
+
+impl SiteCounts {
+    /// A request is over; 0 if it was not answered.
+    pub fn note_end(&self, status: u16) {
+        if let Some(count) = self.requests.get(usize::from(status / 100)) {
+            count.bump();
+        }
+    }
+}
+
+impl Found {
+    /// Tells servers, as the configuration calls them, and their addresses.
+    pub fn tell(&self, found: Vec<(Box<str>, SocketAddr)>) {
+        self.0.store(Arc::new(found));
+    }
+
+    /// The addresses of `server`; none while nobody has looked.
+    #[must_use]
+    pub fn of(&self, server: &str) -> Vec<SocketAddr> {
+        let found = self.0.load();
+        let meant = found.iter().filter(|(known, _)| **known == *server);
+        meant.map(|(_, address)| *address).collect()
+    }
+}
+
+/// Only the same counts are equal.
+impl PartialEq for Tally {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.counts, &other.counts)
+    }
+}
+
+impl Tallies {
+    /// Those of the next plan: names that stay keep what they have.
+    #[must_use]
+    pub fn next<'a>(
+        &self,
+        upstreams: impl Iterator<Item = &'a str>,
+        sites: impl Iterator<Item = &'a str>,
+        workers: usize,
+    ) -> Self {
+        let upstreams = upstreams.map(|name| {
+            let known = self.upstreams.get(name).cloned();
+            let tallied = known.unwrap_or_else(|| (each(workers), Arc::default()));
+            (name.to_owned(), tallied)
+        });
+        let sites = sites.map(|name| {
+            let known = self.sites.get(name).cloned();
+            (name.to_owned(), known.unwrap_or_else(|| each(workers)))
+        });
+        Self {
+            upstreams: upstreams.collect(),
+            sites: sites.collect(),
+        }
+    }
+
+    /// Where `worker` tells of an upstream.
+    #[must_use]
+    pub fn upstream(&self, name: &str, worker: usize) -> Tally {
+        let Some((workers, found)) = self.upstreams.get(name) else {
+            return Tally::default();
+        };
+        Tally {
+            counts: workers.get(worker).cloned().unwrap_or_default(),
+            found: Arc::clone(found),
+        }
+    }
+
+    /// What `worker` counts of a site.
+    #[must_use]
+    pub fn site(&self, name: &str, worker: usize) -> Arc<SiteCounts> {
+        let workers = self.sites.get(name);
+        let counts = workers.and_then(|workers| workers.get(worker));
+        counts.cloned().unwrap_or_default()
+    }
+
+    /// A number of an upstream, over all workers.
+    pub fn upstream_sum(
+        &self,
+        name: &str,
+        count: impl Fn(&UpstreamCounts) -> Option<&Count>,
+    ) -> u64 {
+        let workers = self.upstreams.get(name).into_iter();
+        let counts = workers.flat_map(|(workers, _)| workers.iter());
+        counts
+            .filter_map(|worker| count(worker))
+            .map(Count::get)
+            .sum()
+    }
+
+    /// A number of a site, over all workers.
+    pub fn site_sum(&self, name: &str, count: impl Fn(&SiteCounts) -> Option<&Count>) -> u64 {
+        let workers = self.sites.get(name).into_iter();
+        let counts = workers.flat_map(|workers| workers.iter());
+        counts
+            .filter_map(|worker| count(worker))
+            .map(Count::get)
+            .sum()
+    }
+
+    /// The addresses that a server of an upstream was last found at.
+    #[must_use]
+    pub fn found(&self, upstream: &str, server: &str) -> Vec<SocketAddr> {
+        let known = self.upstreams.get(upstream);
+        known.map_or_else(Vec::new, |(_, found)| found.of(server))
+    }
+}
+
+fn each<T: Default>(workers: usize) -> Each<T> {
+    (0..workers).map(|_| Arc::default()).collect()
+}
+
+/// The names of [`Failure`].
+pub const FAILURES: [&str; 5] = ["connect", "tls", "timeout", "reset", "status"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_stay_keep_their_counts_and_workers_are_added_up() {
+        let names = |names: &'static [&'static str]| names.iter().copied();
+        let first = Tallies::default().next(names(&["a", "b"]), names(&["s"]), 2);
+        for worker in 0..2 {
+            first.upstream("a", worker).counts.requests.add(3);
+            first.site("s", worker).note_end(204);
+        }
+        let next = first.next(names(&["a"]), names(&["s", "t"]), 2);
+        assert_eq!(next.upstream_sum("a", |one| Some(&one.requests)), 6);
+        assert_eq!(next.site_sum("s", |one| one.requests.get(2)), 2);
+        assert!(next.upstream("a", 1) == first.upstream("a", 1));
+        let again = next.next(names(&["a", "b"]), names(&[]), 2);
+        assert!(again.upstream("b", 0) != first.upstream("b", 0));
+        // What nobody has asked for is counted nowhere.
+        next.upstream("b", 0).counts.requests.bump();
+        assert_eq!(next.upstream_sum("b", |one| Some(&one.requests)), 0);
+    }
+
+    #[test]
+    fn each_failure_has_a_name_of_its_own() {
+        let counts = UpstreamCounts::default();
+        counts.note_failure(Failure::Status);
+        counts.note_failure(Failure::Connect);
+        assert_eq!(counts.failures.each_ref().map(Count::get), [1, 0, 0, 0, 1]);
+    }
+}

@@ -1,0 +1,101 @@
+//! What answers and faults say of a server that a request was sent to.
+
+use hyper::StatusCode;
+use risefall::{Cause, Outcome};
+
+use crate::error::Fault;
+use crate::plan::upstream::Service;
+
+/// What an answer with that status says of the server.
+///
+/// The statuses of `service` are failures; 429 says nothing, as it is mostly about one client; the
+/// rest are successes, those of a server that says it failed as well: which of them count is the
+/// operator's to say.
+#[must_use]
+pub fn judge_status(status: StatusCode, service: &Service) -> Outcome {
+    if service.statuses.contains(&status) {
+        return Outcome::Failed(match status.as_u16() {
+            502..=504 => Cause::BadGateway,
+            _ => Cause::ServerError,
+        });
+    }
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Outcome::Cancelled,
+        _ => Outcome::Success,
+    }
+}
+
+/// What a fault says of the server that a request was sent to, once it was connected: the dial
+/// has told its own. Of clients that give up it says nothing.
+#[must_use]
+pub fn judge_fault(fault: &Fault) -> Outcome {
+    match fault {
+        Fault::HeadTimedOut { .. } => Outcome::Failed(Cause::TimedOut),
+        Fault::Broken { .. } => Outcome::Failed(Cause::Reset),
+        Fault::Internal(_) | Fault::Memory => Outcome::LocalFault,
+        _ => Outcome::Cancelled,
+    }
+}
+
+/// Whether the server has told that it has not begun the request (RFC 9113 §8.7): it refused the
+/// stream, or said good-bye before it came. Then it may be sent again whatever it is.
+#[must_use]
+pub fn is_unread(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    let is_told = match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
+        Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+        _ => false,
+    };
+    is_told && error.is_remote()
+}
+
+/// What an answer says that breaks the protocol.
+pub const LIED: Outcome = Outcome::Failed(Cause::Reset);
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn listed_statuses_are_failures_and_429_says_nothing() {
+        let service = Service {
+            policy: Arc::default(),
+            statuses: [502, 503, 504, 507]
+                .map(|status| StatusCode::from_u16(status).unwrap())
+                .to_vec(),
+        };
+        let judged = |status| judge_status(StatusCode::from_u16(status).unwrap(), &service);
+        for status in [502, 503, 504] {
+            assert_eq!(judged(status), Outcome::Failed(Cause::BadGateway));
+        }
+        assert_eq!(judged(507), Outcome::Failed(Cause::ServerError));
+        assert_eq!(judged(429), Outcome::Cancelled);
+        for status in [200, 304, 404, 500, 501] {
+            assert_eq!(judged(status), Outcome::Success, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_gives_up_blames_nobody_and_a_silent_server_is_blamed() {
+        let address = SocketAddr::from(([10, 0, 0, 1], 80));
+        let after = Duration::from_secs(9);
+        assert_eq!(
+            judge_fault(&Fault::Cut("by the client")),
+            Outcome::Cancelled
+        );
+        assert_eq!(judge_fault(&Fault::Idle { after }), Outcome::Cancelled);
+        let silent = Fault::HeadTimedOut { address, after };
+        assert_eq!(judge_fault(&silent), Outcome::Failed(Cause::TimedOut));
+        let reason = "reset".into();
+        let reset = Fault::Broken { address, reason };
+        assert_eq!(judge_fault(&reset), Outcome::Failed(Cause::Reset));
+    }
+}

@@ -1,0 +1,310 @@
+//! One server of a group, as one worker has it: how it stands, and what goes on there.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use risefall::judge::Judge;
+use risefall::{Cause, Endpoint, Outcome, State, Status};
+
+use super::balance::Candidate;
+use super::evidence::{Right, ServiceHandle};
+use super::queue::Queue;
+use super::recent::Recent;
+use crate::proto::Target;
+use crate::telemetry::tally::{Failure, UpstreamCounts};
+
+/// One address of a group.
+pub struct Member {
+    /// Which.
+    pub address: SocketAddr,
+    /// What its connections are pooled by.
+    pub key: Rc<str>,
+    /// What the configuration calls the server, without its port.
+    pub host: Rc<str>,
+    /// Which member of the group this is, however often its names are looked up.
+    pub(super) id: u32,
+    /// A name server may change it.
+    pub(super) weight: Cell<u16>,
+    pub(super) name: u64,
+    pub(super) dials: Dials,
+    /// `None` where dials alone are judged.
+    pub(super) service: Option<ServiceHandle>,
+    /// How much may go on there; 0 for as much as comes.
+    pub(super) max_requests: u32,
+    /// Those who wait until something has ended here.
+    pub(super) queue: Rc<Queue>,
+    pub(super) in_flight: Cell<u32>,
+    /// Those of its group.
+    pub(super) counts: Arc<UpstreamCounts>,
+    pub(super) recent: Recent,
+}
+
+/// How the dials to a member go.
+pub(super) enum Dials {
+    /// One load to ask.
+    Pinned(Endpoint),
+    /// A registry of another kind, for benches.
+    Asked(Arc<dyn Judge>),
+}
+
+/// Something that goes on at a member; over when it is dropped.
+pub struct Busy {
+    member: Rc<Member>,
+    began: Instant,
+}
+
+/// The members that one request has tried: the first [`TRIED_MOST`] of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tried {
+    ids: [u32; TRIED_MOST],
+    len: usize,
+}
+
+/// Why a member is down, and until when.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Down {
+    /// `None` where time alone does not bring it back.
+    pub(super) retry_in: Option<Duration>,
+    /// An operator took it out.
+    pub(super) is_forced: bool,
+}
+
+impl Member {
+    pub(super) fn dials(judge: &Arc<dyn Judge>, address: SocketAddr) -> Dials {
+        match judge.registry() {
+            Some(registry) => Dials::Pinned(registry.endpoint(address)),
+            None => Dials::Asked(Arc::clone(judge)),
+        }
+    }
+
+    /// Whether as much goes on there as may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.max_requests > 0 && self.in_flight.get() >= self.max_requests
+    }
+
+    /// Whether a word says down: that of its dials, of its traffic or of its checks.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.dials.is_down(&self.address)
+            || self.service.as_ref().is_some_and(ServiceHandle::is_down)
+    }
+
+    /// Whether dials to it have failed or fallen silent of late. Reads the clock.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.dials.status(&self.address).state == State::Suspect
+    }
+
+    /// Asks to send one request there, as far as its service is concerned: a dial asks for itself.
+    pub fn admit(&self) -> Option<Right> {
+        match &self.service {
+            Some(service) => service.admit(),
+            None => Some(Right::Usual),
+        }
+    }
+
+    /// Tells how a request went that was sent by `right`: see [`ServiceHandle::end`].
+    pub fn end(&self, right: Right, outcome: Outcome) {
+        if let Some(failure) = failure_of(outcome) {
+            self.counts.note_failure(failure);
+        }
+        if let Some(service) = &self.service {
+            service.end(right, outcome);
+        }
+    }
+
+    /// How its service is judged, if it is.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServiceHandle> {
+        self.service.as_ref()
+    }
+
+    /// What it is asked for: the configuration's name of it, and its port.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        let port = self.address.port();
+        match self.host.parse() {
+            Ok(ip) => Target::parse(&SocketAddr::new(ip, port).to_string()).ok(),
+            Err(_) => Target::parse(&format!("{}:{port}", self.host)).ok(),
+        }
+    }
+
+    /// Its number on the hash ring, the same in every process.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.name
+    }
+
+    /// Why it is down, if it is. Reads the clock.
+    pub(super) fn down(&self) -> Option<Down> {
+        let service = self.service.as_ref().map(ServiceHandle::status);
+        let (traffic, checks) = service.map_or((None, None), |(traffic, checks)| {
+            // Its time says when the checks' evidence lapses: nobody waits for that.
+            let checks = checks.map(|status| Down::of(status).map(Down::for_good));
+            (Down::of(traffic), checks.flatten())
+        });
+        let all = [Down::of(self.dials.status(&self.address)), traffic, checks];
+        all.into_iter().flatten().reduce(Down::and)
+    }
+}
+
+/// How a request that was sent has failed, if it has by the server's fault.
+fn failure_of(outcome: Outcome) -> Option<Failure> {
+    let Outcome::Failed(cause) = outcome else {
+        return None;
+    };
+    match cause {
+        Cause::BadGateway | Cause::ServerError => Some(Failure::Status),
+        Cause::TimedOut => Some(Failure::Timeout),
+        Cause::Tls => Some(Failure::Tls),
+        _ => Some(Failure::Reset),
+    }
+}
+
+impl Dials {
+    fn is_down(&self, address: &SocketAddr) -> bool {
+        match self {
+            Self::Pinned(endpoint) => endpoint.is_fall_down(),
+            Self::Asked(judge) => judge.is_fall_down(address),
+        }
+    }
+
+    fn status(&self, address: &SocketAddr) -> Status {
+        match self {
+            Self::Pinned(endpoint) => endpoint.status(),
+            Self::Asked(judge) => judge.status(address),
+        }
+    }
+}
+
+impl Down {
+    fn of(status: Status) -> Option<Self> {
+        let is_forced = matches!(status.state, State::ForcedDown | State::Drained);
+        status.state.is_down().then_some(Self {
+            retry_in: status.retry_in,
+            is_forced,
+        })
+    }
+
+    fn for_good(self) -> Self {
+        Self {
+            retry_in: None,
+            ..self
+        }
+    }
+
+    /// Down by two words: as long as the longer one.
+    fn and(self, other: Self) -> Self {
+        let both = self.retry_in.zip(other.retry_in);
+        Self {
+            retry_in: both.map(|(one, other)| one.max(other)),
+            is_forced: self.is_forced || other.is_forced,
+        }
+    }
+}
+
+impl Candidate for Rc<Member> {
+    fn is_down(&self) -> bool {
+        Member::is_down(self)
+    }
+
+    fn weight(&self) -> u16 {
+        self.weight.get()
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    fn cost(&self) -> u64 {
+        self.recent.nanos()
+    }
+
+    fn name(&self) -> u64 {
+        self.name
+    }
+}
+
+impl Busy {
+    /// Something begins at `member`.
+    pub(super) fn begin(member: &Rc<Member>) -> Self {
+        member.in_flight.set(member.in_flight.get() + 1);
+        member.counts.in_flight.bump();
+        Self {
+            member: Rc::clone(member),
+            began: Instant::now(),
+        }
+    }
+
+    /// Where it goes on.
+    #[must_use]
+    pub fn member(&self) -> &Rc<Member> {
+        &self.member
+    }
+
+    /// For how long by now.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let Member {
+            in_flight,
+            queue,
+            counts,
+            ..
+        } = &*self.member;
+        in_flight.set(in_flight.get().saturating_sub(1));
+        counts.in_flight.drop_one();
+        queue.call();
+    }
+}
+
+impl std::fmt::Debug for Busy {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Busy({})", self.member.address)
+    }
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Member({})", self.address)
+    }
+}
+
+impl Tried {
+    /// Notes that `member` was tried.
+    pub fn add(&mut self, member: &Member) {
+        if let Some(place) = self.ids.get_mut(self.len) {
+            *place = member.id;
+            self.len += 1;
+        }
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn has(&self, member: &Member) -> bool {
+        let ids = self.ids.iter().take(self.len);
+        ids.copied().any(|id| id == member.id)
+    }
+
+    /// Whether no more can be remembered: then none is tried any more, or it would never end.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len >= TRIED_MOST
+    }
+
+    /// Forgets all: whoever has waited has everything before them.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+/// How many servers one request tries.
+pub const TRIED_MOST: usize = 16;

@@ -1,0 +1,451 @@
+//! The addresses of a group at one time, and the choice among them.
+//!
+//! A choice asks handles and counts: no lock, no allocation. Only when nobody is to be had is it
+//! found out why, which asks for the time.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::balance::{Balance, Balancer, Candidate as _};
+use super::evidence::Right;
+use super::lookup::Spot;
+use super::member::{Down, Member, Tried};
+
+/// The addresses of a group at one time.
+pub struct Members {
+    usual: Set,
+    backup: Set,
+    /// By name, in its order.
+    names: Box<[(u64, Rc<Member>)]>,
+    /// What they were made of.
+    spots: Vec<Spot>,
+    /// One that was left out because it leads back here.
+    own: Option<SocketAddr>,
+    /// Whether one is asked when all are down.
+    fails_open: bool,
+}
+
+/// Who is to be tried next.
+#[derive(Debug)]
+#[must_use = "a right that is dropped is given back"]
+pub enum Choice {
+    /// This one. Its request is to count ([`Group::busy`](super::group::Group::busy)) before
+    /// anything is waited for.
+    Member(Rc<Member>, Right),
+    /// Those that are left are down.
+    AllDown {
+        /// When the first of them may be tried again; `None` if no time is known.
+        retry_in: Option<Duration>,
+    },
+    /// Of those that are left the ones that are up have all the requests they may.
+    AllFull,
+    /// Nobody is left: all were tried, or there are none.
+    None,
+}
+
+struct Set {
+    members: Vec<Rc<Member>>,
+    balancer: Balancer,
+}
+
+impl Members {
+    /// `usual` and `backup` servers, less one that is this process's `own`.
+    pub(super) fn new(
+        [usual, backup]: [Vec<Rc<Member>>; 2],
+        spots: Vec<Spot>,
+        balance: Balance,
+        own: Option<SocketAddr>,
+        fails_open: bool,
+    ) -> Self {
+        let all = usual.iter().chain(&backup);
+        let mut names: Vec<_> = all.map(|one| (one.name(), Rc::clone(one))).collect();
+        names.sort_unstable_by_key(|one| one.0);
+        let set = |members: Vec<_>| {
+            let balancer = Balancer::new(balance, &members, fastrand::u64(..));
+            Set { members, balancer }
+        };
+        Self {
+            usual: set(usual),
+            backup: set(backup),
+            names: names.into(),
+            spots,
+            own,
+            fails_open,
+        }
+    }
+
+    /// Whether they are made of just that.
+    pub(super) fn is_of(&self, spots: &[Spot], own: Option<SocketAddr>) -> bool {
+        self.spots == spots && self.own == own
+    }
+
+    /// Who is to be tried next, of those that were not `tried`: of the usual ones that are up and
+    /// have room, else of the backups. When all are down and the policy fails open, the one that is
+    /// due first.
+    pub fn choose(&self, key: u64, tried: &Tried) -> Choice {
+        for set in [&self.usual, &self.backup] {
+            // One of several that ask for a probe at once is given it; the others look again, and
+            // find it down.
+            for _ in 0..LOOKS_MOST {
+                let Some(member) = set.choose(key, tried) else {
+                    break;
+                };
+                if let Some(right) = member.admit() {
+                    return Choice::Member(Rc::clone(member), right);
+                }
+            }
+        }
+        self.without(tried)
+    }
+
+    /// The member of that name, if it may be tried now: for clients that keep their server.
+    #[must_use]
+    pub fn by_name(&self, name: u64, tried: &Tried) -> Option<(Rc<Member>, Right)> {
+        let place = self.names.binary_search_by_key(&name, |one| one.0).ok()?;
+        let (_, member) = self.names.get(place)?;
+        let mut usual = self.usual.members.iter();
+        let is_backup = self
+            .backup
+            .members
+            .iter()
+            .any(|one| Rc::ptr_eq(one, member));
+        // Nobody keeps a backup longer than it is needed.
+        if !may(member, tried) || is_backup && usual.any(|one| may(one, tried)) {
+            return None;
+        }
+        Some((Rc::clone(member), member.admit()?))
+    }
+
+    /// Why there is nobody to be had.
+    #[cold]
+    fn without(&self, tried: &Tried) -> Choice {
+        let (mut is_left, mut is_any_up, mut is_any_full) = (false, false, false);
+        let mut retry_in: Option<Duration> = None;
+        let mut next: Option<(Duration, &Rc<Member>)> = None;
+        for member in self.all() {
+            let down = member.down();
+            is_any_up |= down.is_none();
+            if tried.has(member) {
+                continue;
+            }
+            is_left = true;
+            let Some(Down {
+                retry_in: after,
+                is_forced,
+            }) = down
+            else {
+                is_any_full |= member.is_full();
+                continue;
+            };
+            retry_in = after
+                .map(|time| retry_in.map_or(time, |one| one.min(time)))
+                .or(retry_in);
+            let after = after.unwrap_or(Duration::MAX);
+            let is_sooner = next.is_none_or(|(soonest, _)| after < soonest);
+            if is_sooner && !is_forced && !member.is_full() {
+                next = Some((after, member));
+            }
+        }
+        match next {
+            _ if !is_left => Choice::None,
+            Some((_, member)) if self.fails_open && !is_any_up => {
+                Choice::Member(Rc::clone(member), Right::Open)
+            }
+            _ if is_any_full => Choice::AllFull,
+            _ => Choice::AllDown { retry_in },
+        }
+    }
+
+    /// Who is to be tried, the choice first, then the others that are up; backups when none is.
+    /// When all are down, all are given: the dial tells until when.
+    #[must_use]
+    pub fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
+        for set in [&self.usual, &self.backup] {
+            let candidates = set.candidates(key);
+            if !candidates.is_empty() {
+                return candidates;
+            }
+        }
+        self.all().take(CANDIDATES_MOST).cloned().collect()
+    }
+
+    /// Who else may be dialled when the one that was chosen is silent: those that are up, have room
+    /// and were not `tried`; backups only when no other is left.
+    #[must_use]
+    pub fn others(&self, tried: &Tried) -> Vec<Rc<Member>> {
+        for set in [&self.usual, &self.backup] {
+            let left = set.members.iter().filter(|member| may(member, tried));
+            let left: Vec<_> = left.take(OTHERS_MOST).cloned().collect();
+            if !left.is_empty() {
+                return left;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Every backup that is up: for when those that were up could not be had.
+    #[must_use]
+    pub fn backups(&self, key: u64) -> Vec<Rc<Member>> {
+        self.backup.candidates(key)
+    }
+
+    /// A server that was left out because it leads back here, if there is one.
+    #[must_use]
+    pub fn own(&self) -> Option<SocketAddr> {
+        self.own
+    }
+
+    /// Every address, backups last.
+    pub fn all(&self) -> impl Iterator<Item = &Rc<Member>> {
+        self.usual.members.iter().chain(&self.backup.members)
+    }
+}
+
+impl Set {
+    fn choose(&self, key: u64, tried: &Tried) -> Option<&Rc<Member>> {
+        let may = |member: &Rc<Member>| may(member, tried);
+        let place = self.balancer.choose_from(&self.members, key, may)?;
+        self.members.get(place)
+    }
+
+    fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
+        let Some(first) = self.balancer.choose(&self.members, key) else {
+            return Vec::new();
+        };
+        let (before, from) = self.members.split_at(first.min(self.members.len()));
+        let turned = from.iter().chain(before);
+        let up = turned.filter(|member| !member.is_down());
+        up.take(CANDIDATES_MOST).cloned().collect()
+    }
+}
+
+fn may(member: &Member, tried: &Tried) -> bool {
+    !member.is_down() && !member.is_full() && !tried.has(member)
+}
+
+/// How many others one dial tries beside the one that was chosen.
+const OTHERS_MOST: usize = 4;
+/// How many addresses one dial tries.
+const CANDIDATES_MOST: usize = 8;
+/// How often one choice asks for a probe that is given to others.
+const LOOKS_MOST: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use risefall::judge::Judge;
+    use risefall::{Cause, Outcome, Policy, Registry};
+
+    use super::*;
+    use crate::net::guard::Guard;
+    use crate::net::resolve::{Resolver, SystemNames};
+    use crate::plan::upstream::{Check, CheckKind, Service};
+    use crate::proto::Target;
+    use crate::telemetry::tally::Tally;
+    use crate::upstream::evidence::{Evidence, Evidences};
+    use crate::upstream::group::{Group, GroupParts, Server};
+
+    struct Fixture {
+        group: Rc<Group>,
+        members: Rc<Members>,
+        dials: Registry,
+        evidence: Arc<Evidence>,
+    }
+
+    /// Servers at ports 1, 2, ... and a backup at port 9.
+    async fn fixture(usual: u16, fails_open: bool, max_requests: u32) -> Fixture {
+        let policy = Policy::builder().fail_open(fails_open).build().unwrap();
+        let dials = Registry::new(policy.clone());
+        let service = Service {
+            policy: Arc::new(policy),
+            statuses: Vec::new(),
+        };
+        let second = Duration::from_secs(1);
+        let check = Check {
+            kind: CheckKind::Tcp,
+            interval: second,
+            timeout: second,
+            fall: 1,
+            rise: 1,
+        };
+        let evidence = Evidences::default().get("api", &service, Some(&check));
+        let servers = (1..=usual).chain([9]).map(|port| Server {
+            target: Target::parse(&address(port).to_string()).unwrap(),
+            weight: 1,
+            is_backup: port == 9,
+            is_srv: false,
+        });
+        let judge: Arc<dyn Judge> = Arc::new(dials.clone());
+        let group = Rc::new(Group::new(GroupParts {
+            name: "api".to_owned(),
+            era: 0,
+            servers: servers.collect(),
+            balance: Balance::RoundRobin,
+            judge,
+            guard: Guard::new(Vec::new(), true),
+            service: Some(Arc::clone(&evidence)),
+            max_requests,
+            queue_length: 0,
+            budget_percent: 0,
+            tally: Tally::default(),
+        }));
+        let resolver = Rc::new(Resolver::new(Arc::new(SystemNames), 1, second));
+        let members = group.members(&resolver).await.unwrap();
+        Fixture {
+            group,
+            members,
+            dials,
+            evidence,
+        }
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    impl Fixture {
+        fn chosen(&self, tried: &Tried) -> (Rc<Member>, Right) {
+            match self.members.choose(0, tried) {
+                Choice::Member(member, right) => (member, right),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn take_down(&self, ports: impl IntoIterator<Item = u16>) {
+            for port in ports {
+                for _ in 0..3 {
+                    self.dials.record_failure(address(port), Cause::Refused);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_is_tried_once_backups_last_and_then_nobody_is_left() {
+        let fixture = fixture(3, true, 0).await;
+        let mut tried = Tried::default();
+        let mut ports: Vec<_> = (0..4)
+            .map(|_| {
+                let (member, _) = fixture.chosen(&tried);
+                tried.add(&member);
+                member.address.port()
+            })
+            .collect();
+        assert_eq!(ports[3], 9);
+        ports.sort_unstable();
+        assert_eq!(ports, [1, 2, 3, 9]);
+        assert!(matches!(fixture.members.choose(0, &tried), Choice::None));
+        tried.clear();
+        assert_ne!(fixture.chosen(&tried).0.address.port(), 9);
+    }
+
+    #[tokio::test]
+    async fn any_word_takes_it_out_of_the_choice() {
+        let fixture = fixture(4, false, 0).await;
+        fixture.take_down([1]);
+        for _ in 0..3 {
+            let failed = Outcome::Failed(Cause::BadGateway);
+            fixture.evidence.traffic().record(address(2), failed);
+        }
+        let checks = fixture.evidence.checks().unwrap();
+        checks.record(address(3), Outcome::Failed(Cause::TimedOut));
+        for _ in 0..8 {
+            assert_eq!(fixture.chosen(&Tried::default()).0.address, address(4));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_one_is_passed_over_until_something_ends_there() {
+        let fixture = fixture(2, false, 1).await;
+        let busy: Vec<_> = (0..3)
+            .map(|_| Group::busy(&fixture.chosen(&Tried::default()).0))
+            .collect();
+        assert_eq!(busy[2].member().address, address(9));
+        let choice = fixture.members.choose(0, &Tried::default());
+        assert!(matches!(choice, Choice::AllFull), "{choice:?}");
+        let freed = busy[0].member().address;
+        drop(busy);
+        fixture.take_down([1, 2, 9].into_iter().filter(|&port| address(port) != freed));
+        assert_eq!(fixture.chosen(&Tried::default()).0.address, freed);
+    }
+
+    #[tokio::test]
+    async fn when_all_are_down_it_is_told_when_the_first_is_due() {
+        let fixture = fixture(2, false, 0).await;
+        fixture.take_down([1, 2, 9]);
+        let Choice::AllDown { retry_in } = fixture.members.choose(0, &Tried::default()) else {
+            panic!("none is up");
+        };
+        let retry_in = retry_in.unwrap();
+        assert!(retry_in <= Duration::from_secs(61) && retry_in > Duration::from_secs(50));
+        let fixture = self::fixture(1, false, 0).await;
+        let checks = fixture.evidence.checks().unwrap();
+        for port in [1, 9] {
+            checks.record(address(port), Outcome::Failed(Cause::TimedOut));
+        }
+        let choice = fixture.members.choose(0, &Tried::default());
+        assert!(
+            matches!(choice, Choice::AllDown { retry_in: None }),
+            "{choice:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn failing_open_asks_one_that_no_operator_took_out() {
+        let fixture = fixture(2, true, 0).await;
+        fixture.dials.force_down(address(1));
+        fixture.take_down([9]);
+        let checks = fixture.evidence.checks().unwrap();
+        checks.record(address(2), Outcome::Failed(Cause::TimedOut));
+        let mut tried = Tried::default();
+        // One has a time, the other waits for a check.
+        for port in [9, 2] {
+            let (member, right) = fixture.chosen(&tried);
+            assert_eq!(member.address.port(), port);
+            assert!(matches!(right, Right::Open));
+            tried.add(&member);
+        }
+        let choice = fixture.members.choose(0, &tried);
+        assert!(matches!(choice, Choice::AllDown { .. }), "{choice:?}");
+        // One that is up, though it was tried, is no reason to ask those that are down.
+        let fixture = self::fixture(2, true, 0).await;
+        fixture.take_down([1, 9]);
+        let mut tried = Tried::default();
+        tried.add(&fixture.chosen(&tried).0);
+        let choice = fixture.members.choose(0, &tried);
+        assert!(matches!(choice, Choice::AllDown { .. }), "{choice:?}");
+    }
+
+    #[tokio::test]
+    async fn a_client_keeps_its_server_while_that_may_be_had() {
+        let fixture = fixture(3, false, 1).await;
+        let member = fixture.members.all().nth(1).unwrap();
+        let mut tried = Tried::default();
+        let kept = |tried: &Tried| {
+            let found = fixture.members.by_name(member.name(), tried);
+            found.map(|(member, _)| member.address)
+        };
+        assert_eq!(kept(&tried), Some(member.address));
+        assert!(fixture.members.by_name(7, &tried).is_none());
+        let busy = Group::busy(member);
+        assert_eq!(kept(&tried), None);
+        drop(busy);
+        tried.add(member);
+        assert_eq!(kept(&tried), None);
+        fixture.take_down([member.address.port()]);
+        assert_eq!(kept(&Tried::default()), None);
+    }
+
+    #[tokio::test]
+    async fn what_ends_calls_those_who_wait() {
+        let fixture = fixture(1, false, 1).await;
+        fixture.group.queue().adjust(1);
+        let busy = Group::busy(&fixture.chosen(&Tried::default()).0);
+        let mut place = fixture.group.queue().enter().unwrap();
+        drop(busy);
+        let called = place.wait(tokio::time::Instant::now(), None).await;
+        assert_eq!(called, Ok(()));
+    }
+}

@@ -1,0 +1,274 @@
+//! A request to a group of servers: which one, over which connection, and what if that fails.
+//!
+//! A server is chosen, an open connection to it is taken or a new one dialled, and the request sent.
+//! What fails before a byte of the request has left costs the client nothing: the next server is
+//! tried. What fails behind that is tried again only if the method is idempotent or the operator
+//! allows it (RFC 9110 §9.2.2), the body is still here, and the group's budget has room. Each end is
+//! told to the server's evidence; a client that leaves is none.
+
+mod attempt;
+mod open;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Response};
+
+use self::attempt::Lost;
+use crate::error::{Fault, Side};
+use crate::net::ticks::Span;
+use crate::plan::Upstream;
+use crate::upstream::dial::{Dialler, Effort};
+use crate::upstream::group::Group;
+use crate::upstream::letter::Letter;
+use crate::upstream::member::Tried;
+use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::secure::Secure;
+use crate::upstream::upload::{Flow, Tape};
+
+/// What the requests of one exchange are sent by.
+pub struct Courier<'a> {
+    /// Opens connections.
+    pub dialler: &'a Dialler,
+    /// Keeps them.
+    pub pool: &'a Pool,
+    /// Who is asked.
+    pub group: &'a Rc<Group>,
+    /// How they are asked.
+    pub upstream: &'a Upstream,
+    /// By what TLS, if by any.
+    pub secure: Option<&'a Secure>,
+    /// The exchange's deadline and bodies.
+    pub flow: &'a Rc<Flow>,
+    /// How long it may take.
+    pub times: Times,
+}
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// From the last byte of the request to the head of the answer.
+    pub answer: (Span, Duration),
+    /// How long a body may stand still.
+    pub body_idle: (Span, Duration),
+    /// In all, if that is bounded.
+    pub request: Option<Duration>,
+}
+
+/// A request that is to be sent.
+pub struct Parcel {
+    /// Its method.
+    pub method: Method,
+    /// Its path and query.
+    pub path: PathAndQuery,
+    /// Its fields, as for HTTP/1.1; `Host` among them.
+    pub headers: HeaderMap,
+    /// Its body, if it has one.
+    pub body: Option<Rc<Tape>>,
+    /// What a server is chosen by.
+    pub key: u64,
+    /// The server that the client had last, if it says so.
+    pub sticky: Option<u64>,
+    /// Whether it asks to leave HTTP.
+    pub is_upgrade: bool,
+}
+
+/// What became of a request on its way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Story {
+    /// Whom it was sent to last, or who was dialled for it.
+    pub address: Option<SocketAddr>,
+    /// What the last dial took.
+    pub effort: Effort,
+    /// Whether an open connection was used.
+    pub is_pooled: bool,
+    /// How many times it was sent.
+    pub tries: u32,
+}
+
+impl Courier<'_> {
+    /// Sends the request to a server, to another if that fails and it may be.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong at last.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives the request up; no server is blamed for that.
+    pub async fn send(
+        &self,
+        parcel: Parcel,
+        story: &mut Story,
+    ) -> Result<(Response<Incoming>, Lease), Fault> {
+        let mut held = None;
+        let sent = self.send_until(parcel, story, &mut held).await;
+        match (sent, held) {
+            (Err(_), Some((response, lease))) => {
+                story.address = Some(lease.address);
+                Ok((response, lease))
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    /// The same; an answer that others are to better is `held` meanwhile.
+    async fn send_until(
+        &self,
+        parcel: Parcel,
+        story: &mut Story,
+        held: &mut Option<(Response<Incoming>, Lease)>,
+    ) -> Result<(Response<Incoming>, Lease), Fault> {
+        let resolver = self.dialler.resolver();
+        let members = match self.group.known(resolver) {
+            Some(known) => known,
+            // What hardly a request needs is in a box, or each would carry the room for it.
+            None => Box::pin(self.in_time(self.group.members(resolver))).await?,
+        };
+        let (key, mut sticky) = (parcel.key, parcel.sticky);
+        let mut letter = Letter::new(parcel, self.upstream);
+        let mut tried = Tried::default();
+        let mut last = None;
+        self.group.budget().deposit(self.group.age());
+        self.group.counts().requests.bump();
+        loop {
+            let chosen = match self.choose(&members, key, sticky.take(), &tried, last.is_some()) {
+                Some(chosen) => chosen,
+                None => Box::pin(self.wait(key, &mut tried)).await,
+            };
+            let chosen = match (chosen, last) {
+                (Ok(chosen), _) => chosen,
+                // What went wrong first says more than that nobody is left.
+                (Err(_), Some(fault)) | (Err(fault), None) => return Err(fault),
+            };
+            tried.add(chosen.member());
+            let leased = match self.open(&members, chosen, &mut tried, &letter, story) {
+                Ok(lease) => Ok(lease),
+                Err(chosen) => {
+                    let dial = self.dial(&members, chosen, &mut tried, &letter, story);
+                    Box::pin(dial).await
+                }
+            };
+            let lease = match leased {
+                Ok(lease) => lease,
+                Err(fault) => {
+                    let is_ours = fault.side() == Side::Us;
+                    if is_ours || tried.is_full() || self.flow.watch.is_over() {
+                        return Err(fault);
+                    }
+                    last = Some(fault);
+                    continue;
+                }
+            };
+            match self.try_on(lease, &mut letter, story).await {
+                Ok((response, lease)) => {
+                    let is_left = || !members.others(&tried).is_empty();
+                    if !self.may_try_status(&response, &letter, story, is_left) {
+                        return Ok((response, lease));
+                    }
+                    last = Some(Fault::Broken {
+                        address: lease.address,
+                        reason: format!("it answered {}", response.status()).into(),
+                    });
+                    *held = Some((response, lease));
+                }
+                Err(Lost::Unsent(fault)) if !tried.is_full() && self.may_write_again(story) => {
+                    last = Some(fault);
+                }
+                Err(Lost::Sent(fault))
+                    if self.may_try_again(&fault, &letter, story, || {
+                        !members.others(&tried).is_empty()
+                    }) =>
+                {
+                    last = Some(fault);
+                }
+                Err(Lost::Unsent(fault) | Lost::Sent(fault)) => return Err(fault),
+            }
+        }
+    }
+
+    fn may_try_status(
+        &self,
+        response: &Response<Incoming>,
+        letter: &Letter,
+        story: &Story,
+        is_left: impl Fn() -> bool,
+    ) -> bool {
+        self.upstream.retries.statuses.contains(&response.status())
+            && self.may_repeat(letter, story, is_left)
+    }
+
+    fn may_try_again(
+        &self,
+        fault: &Fault,
+        letter: &Letter,
+        story: &Story,
+        is_left: impl Fn() -> bool,
+    ) -> bool {
+        let is_servers = matches!(fault, Fault::Broken { .. } | Fault::HeadTimedOut { .. });
+        is_servers && self.may_repeat(letter, story, is_left)
+    }
+
+    /// A server that has had nothing of the request has done nothing: that is no second try, and
+    /// costs what a dial that fails costs. Bounded all the same.
+    fn may_write_again(&self, story: &Story) -> bool {
+        story.tries < UNSENT_MOST && !self.flow.watch.is_over()
+    }
+
+    /// Whether another try is allowed; if so, it is paid for. Not where no server `is_left` that has
+    /// not had the request: that would be none.
+    fn may_repeat(&self, letter: &Letter, story: &Story, is_left: impl Fn() -> bool) -> bool {
+        story.tries <= u32::from(self.upstream.retries.attempts)
+            && letter.may_be_repeated()
+            && !self.flow.watch.is_over()
+            && is_left()
+            && self.may_pay()
+    }
+
+    /// Whether the budget has room for another try; if so, that is one.
+    fn may_pay(&self) -> bool {
+        let counts = self.group.counts();
+        let may = self.group.budget().withdraw(self.group.age());
+        match may {
+            true => counts.retries.bump(),
+            false => counts.retries_refused.bump(),
+        }
+        may
+    }
+
+    pub(super) fn overlong(&self) -> Fault {
+        Fault::Overlong {
+            what: "request",
+            after: self.times.request.unwrap_or_default(),
+        }
+    }
+
+    /// What has deadlines of its own may have a shorter one.
+    pub(super) async fn in_time<T>(
+        &self,
+        future: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        if self.times.request.is_none() {
+            return future.await;
+        }
+        match self.flow.watch.guard(future).await {
+            Some(done) => done,
+            None => Err(self.overlong()),
+        }
+    }
+}
+
+/// How often one request may be written to connections that turn out to be closed.
+const UNSENT_MOST: u32 = 16;
+
+/// What the engine says of a server.
+pub fn broken(address: SocketAddr, error: &hyper::Error) -> Fault {
+    let reason = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}").into(),
+        None => error.to_string().into(),
+    };
+    Fault::Broken { address, reason }
+}

@@ -1,0 +1,216 @@
+//! One request over one connection, and what it says of the server if that fails.
+
+use std::net::SocketAddr;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::{Request, Response};
+use risefall::Outcome;
+
+use super::open::Chosen;
+use super::{Courier, Story, UNSENT_MOST, broken};
+use crate::error::Fault;
+use crate::upstream::evidence::Right;
+use crate::upstream::judge::{is_unread, judge_fault, judge_status};
+use crate::upstream::letter::Letter;
+use crate::upstream::pool::Lease;
+use crate::upstream::upload::{Progress, Upload};
+
+/// How one try failed.
+enum Failed {
+    /// Nothing of the request was sent: another connection may do.
+    Unsent(Fault),
+    /// The connection, which had served before, was closed without a byte of an answer.
+    Stale(Fault),
+    /// The server has told that it has not begun the request.
+    Unread(Fault),
+    /// Something may have been sent; what it says of the server.
+    Sent(Fault, Outcome),
+}
+
+/// How all tries at one server failed.
+pub(super) enum Lost {
+    /// Nothing of the request was sent.
+    Unsent(Fault),
+    /// Something may have been.
+    Sent(Fault),
+}
+
+impl Courier<'_> {
+    /// Sends the letter over `lease`; again over new connections while that costs nothing.
+    pub(super) async fn try_on(
+        &self,
+        mut lease: Lease,
+        letter: &mut Letter,
+        story: &mut Story,
+    ) -> Result<(Response<Incoming>, Lease), Lost> {
+        let mut has_come_back = false;
+        loop {
+            story.tries += 1;
+            let failed = match self.try_once(&mut lease, letter).await {
+                Ok(response) => {
+                    self.note_answer(&mut lease, &response);
+                    return Ok((response, lease));
+                }
+                Err(failed) => failed,
+            };
+            let fault = match failed {
+                Failed::Sent(fault, outcome) => {
+                    lease.end(outcome);
+                    return Err(Lost::Sent(fault));
+                }
+                Failed::Stale(fault) if !letter.may_be_lost() || story.tries >= UNSENT_MOST => {
+                    // It may have closed an idle connection in that moment: no fault of its.
+                    lease.end(Outcome::Cancelled);
+                    return Err(Lost::Sent(fault));
+                }
+                Failed::Unread(fault) => {
+                    letter.note_unread();
+                    // Once more to this one, by another connection if it closes this; then to others.
+                    if !letter.may_be_repeated() {
+                        lease.end(Outcome::Cancelled);
+                        return Err(Lost::Sent(fault));
+                    }
+                    if !lease.is_reused || has_come_back {
+                        lease.end(Outcome::Cancelled);
+                        return Err(Lost::Unsent(fault));
+                    }
+                    has_come_back = true;
+                    fault
+                }
+                Failed::Stale(fault) | Failed::Unsent(fault) => fault,
+            };
+            // Its server closed an idle connection: that says nothing, and another one may do.
+            let chosen = Chosen::of(&mut lease);
+            let is_fresh = !lease.is_reused;
+            let address = lease.address;
+            drop(lease);
+            let Some(chosen) = chosen else {
+                return Err(Lost::Sent(fault));
+            };
+            if is_fresh {
+                chosen.end(judge_fault(&fault));
+                return Err(Lost::Unsent(fault));
+            }
+            let renewed = Box::pin(self.renew(chosen.member(), address, letter, story)).await;
+            lease = match renewed {
+                Ok(lease) => chosen.on(lease),
+                Err((fault, outcome)) => {
+                    chosen.end(outcome);
+                    return Err(Lost::Unsent(fault));
+                }
+            };
+        }
+    }
+
+    async fn try_once(
+        &self,
+        lease: &mut Lease,
+        letter: &mut Letter,
+    ) -> Result<Response<Incoming>, Failed> {
+        let (address, flow, times) = (lease.address, self.flow, self.times);
+        let Some(request) = letter.write(lease.is_h2(), flow, times.body_idle.0) else {
+            let reason = "the request cannot be sent again".into();
+            return Err(Failed::Sent(
+                Fault::Broken { address, reason },
+                Outcome::Cancelled,
+            ));
+        };
+        if lease.is_reused && !letter.may_be_lost() {
+            // It cannot be sent again, so a server that has closed should be known of first: the
+            // event loop goes round once, and the connection's task sees what has come.
+            tokio::task::yield_now().await;
+            if !lease.is_ready() {
+                letter.take_back(request);
+                let reason = "it closed the connection before the request".into();
+                return Err(Failed::Unsent(Fault::Broken { address, reason }));
+            }
+        }
+        self.arm(&request);
+        let sent = flow.watch.guard(lease.send(request)).await;
+        flow.watch.disarm();
+        flow.behind_upload.set(times.body_idle.0);
+        let Some(sent) = sent else {
+            lease.retire();
+            let fault = self.timed_out(address);
+            let outcome = judge_fault(&fault);
+            return Err(Failed::Sent(fault, outcome));
+        };
+        sent.map_err(|mut error| {
+            if let Some(request) = error.take_message() {
+                letter.take_back(request);
+                let reason = "it closed the connection before the request".into();
+                return Failed::Unsent(Fault::Broken { address, reason });
+            }
+            self.judge_error(lease, &error.into_error())
+        })
+    }
+
+    fn arm(&self, request: &Request<Upload>) {
+        let (flow, times) = (self.flow, self.times);
+        flow.behind_upload.set(times.answer.0);
+        if request.body().is_end_stream() {
+            flow.upload.set(Progress::Whole);
+            flow.watch.arm(times.answer.0);
+        } else {
+            flow.upload.set(Progress::Moving);
+            flow.watch.arm(times.body_idle.0);
+        }
+    }
+
+    fn judge_error(&self, lease: &Lease, error: &hyper::Error) -> Failed {
+        let fault = broken(lease.address, error);
+        match self.flow.upload.get() {
+            Progress::Broken => {
+                let fault = Fault::BadRequest("the request's body broke off before its end".into());
+                Failed::Sent(fault, Outcome::Cancelled)
+            }
+            Progress::TooLarge => Failed::Sent(Fault::TooLarge, Outcome::Cancelled),
+            _ if is_unread(error) => Failed::Unread(fault),
+            _ if lease.is_reused && is_lost(error) => Failed::Stale(fault),
+            // How much of an answer is taken is a rule of ours.
+            _ if error.is_parse_too_large() => Failed::Sent(fault, Outcome::Cancelled),
+            _ => {
+                let outcome = judge_fault(&fault);
+                Failed::Sent(fault, outcome)
+            }
+        }
+    }
+
+    /// An answer has begun: quick enough to be told from now on, and perhaps a failure.
+    fn note_answer(&self, lease: &mut Lease, response: &Response<Incoming>) {
+        if let Some(busy) = &lease.busy {
+            self.group.note(busy);
+        }
+        match judge_status(response.status(), &self.upstream.service) {
+            // Told when the answer is whole; others wait for a probe's.
+            Outcome::Success if !matches!(lease.right, Some(Right::Probe(_))) => {}
+            outcome => lease.end(outcome),
+        }
+    }
+
+    /// Who was waited for: the client if its body stood still, else the server.
+    fn timed_out(&self, address: SocketAddr) -> Fault {
+        if self.flow.watch.is_over() {
+            return self.overlong();
+        }
+        let after = match self.flow.upload.get() {
+            Progress::Waiting => {
+                return Fault::Idle {
+                    after: self.times.body_idle.1,
+                };
+            }
+            Progress::Moving => self.times.body_idle.1,
+            _ => self.times.answer.1,
+        };
+        Fault::HeadTimedOut { address, after }
+    }
+}
+
+/// Whether the connection ended before a byte of the response.
+fn is_lost(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_canceled() || is_io(error)
+}
+
+fn is_io(error: &hyper::Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}

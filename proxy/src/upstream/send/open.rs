@@ -1,0 +1,317 @@
+//! A server, and a connection to it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use risefall::Outcome;
+use tokio::net::TcpStream;
+
+use super::{Courier, Story, broken};
+use crate::error::{Fault, NoStream};
+use crate::net::stream::Stream;
+use crate::plan::upstream::HttpVersion;
+use crate::telemetry::tally::{Failure, UpstreamCounts};
+use crate::upstream::evidence::Right;
+use crate::upstream::group::Group;
+use crate::upstream::judge::judge_fault;
+use crate::upstream::letter::Letter;
+use crate::upstream::member::{Busy, Member, Tried};
+use crate::upstream::members::{Choice, Members};
+use crate::upstream::pool::Lease;
+
+/// A server that is to have a request, and is busy with it from now on.
+pub(super) struct Chosen {
+    right: Right,
+    busy: Busy,
+}
+
+impl Chosen {
+    pub(super) fn new(member: &Rc<Member>, right: Right) -> Self {
+        Self {
+            right,
+            busy: Group::busy(member),
+        }
+    }
+
+    pub(super) fn member(&self) -> &Rc<Member> {
+        self.busy.member()
+    }
+
+    /// Makes `lease` its connection.
+    pub(super) fn on(self, mut lease: Lease) -> Lease {
+        lease.busy = Some(self.busy);
+        lease.right = Some(self.right);
+        lease
+    }
+
+    /// What `lease` was made for, if it was.
+    pub(super) fn of(lease: &mut Lease) -> Option<Self> {
+        Some(Self {
+            busy: lease.busy.take()?,
+            right: lease.right.take()?,
+        })
+    }
+
+    /// Tells how it went.
+    pub(super) fn end(self, outcome: Outcome) {
+        self.busy.member().end(self.right, outcome);
+    }
+}
+
+impl Courier<'_> {
+    /// Who is asked next; `None` if it has to be [waited for](Self::wait) in line, as the operator
+    /// has it.
+    pub(super) fn choose(
+        &self,
+        members: &Members,
+        key: u64,
+        sticky: Option<u64>,
+        tried: &Tried,
+        has_failed: bool,
+    ) -> Option<Result<Chosen, Fault>> {
+        if !self.group.queue().is_empty() {
+            return None;
+        }
+        if let Some((member, right)) = sticky.and_then(|name| members.by_name(name, tried)) {
+            return Some(Ok(Chosen::new(&member, right)));
+        }
+        match members.choose(key, tried) {
+            Choice::Member(member, right) => Some(Ok(Chosen::new(&member, right))),
+            other if has_failed || self.upstream.queue.length == 0 => {
+                Some(Err(self.nobody(members, &other)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Waits in line for a server.
+    pub(super) async fn wait(&self, key: u64, tried: &mut Tried) -> Result<Chosen, Fault> {
+        let counts = self.group.counts();
+        let mut place = self.group.queue().enter().map_err(|full| {
+            counts.queue_full.bump();
+            Fault::Limit {
+                what: "requests that wait for a server",
+                limit: full.limit,
+            }
+        })?;
+        let _waiting = Waiting::begin(counts);
+        let deadline = tokio::time::Instant::now() + self.upstream.queue.timeout;
+        let mut retry_in = None;
+        loop {
+            let waited = place.wait(deadline, retry_in);
+            let waited = self
+                .flow
+                .watch
+                .guard(waited)
+                .await
+                .ok_or_else(|| self.overlong())?;
+            let members = self.group.members(self.dialler.resolver()).await?;
+            tried.clear();
+            match members.choose(key, tried) {
+                Choice::Member(member, right) => {
+                    // Before the place is dropped, which calls the next.
+                    return Ok(Chosen::new(&member, right));
+                }
+                other => {
+                    waited.map_err(|_| {
+                        counts.queue_timeouts.bump();
+                        self.nobody(&members, &other)
+                    })?;
+                    if let Choice::AllDown { retry_in: time } = other {
+                        retry_in = time;
+                    }
+                }
+            }
+        }
+    }
+
+    fn nobody(&self, members: &Members, choice: &Choice) -> Fault {
+        let upstream = self.upstream.name().into();
+        match (choice, members.own()) {
+            (Choice::None, Some(address)) => Fault::Loop { address },
+            (Choice::AllFull, _) => Fault::Full { upstream },
+            (Choice::AllDown { retry_in }, _) => Fault::NoServer {
+                upstream,
+                retry_in: *retry_in,
+            },
+            _ => Fault::NoServer {
+                upstream,
+                retry_in: None,
+            },
+        }
+    }
+
+    /// An open connection to the server that was chosen, or to another if dials to that one are
+    /// under suspicion; gives the choice back if there is none.
+    pub(super) fn open(
+        &self,
+        members: &Members,
+        chosen: Chosen,
+        tried: &mut Tried,
+        letter: &Letter,
+        story: &mut Story,
+    ) -> Result<Lease, Chosen> {
+        let member = chosen.member();
+        story.address = Some(member.address);
+        story.is_pooled = true;
+        if let Some(lease) = self.pooled(member, letter) {
+            return Ok(chosen.on(lease));
+        }
+        if let Some(lease) = self.open_elsewhere(members, member, tried, letter) {
+            story.address = Some(lease.address);
+            return Ok(lease);
+        }
+        story.is_pooled = false;
+        Err(chosen)
+    }
+
+    /// A new connection to the server that was chosen, or to another if that is sooner to be had.
+    pub(super) async fn dial(
+        &self,
+        members: &Members,
+        chosen: Chosen,
+        tried: &mut Tried,
+        letter: &Letter,
+        story: &mut Story,
+    ) -> Result<Lease, Fault> {
+        let member = Rc::clone(chosen.member());
+        let others = members.others(tried);
+        let dial = self.dialler.dial_server(self.group, &member, &others);
+        let dialled = self.in_time(dial).await.inspect_err(|fault| {
+            others.iter().for_each(|one| tried.add(one));
+            self.note_dial(fault);
+        })?;
+        story.address = Some(dialled.address);
+        story.effort = dialled.effort;
+        let other = others.iter().find(|one| one.address == dialled.address);
+        let chosen = match other.filter(|_| dialled.address != member.address) {
+            Some(other) => {
+                tried.add(other);
+                Chosen::new(other, other.admit().unwrap_or(Right::Usual))
+            }
+            None => chosen,
+        };
+        let adopted = self.adopt(chosen.member(), dialled.stream, letter).await;
+        match adopted {
+            Ok(lease) => Ok(chosen.on(lease)),
+            Err((fault, outcome)) => {
+                chosen.end(outcome);
+                Err(fault)
+            }
+        }
+    }
+
+    fn pooled(&self, member: &Member, letter: &Letter) -> Option<Lease> {
+        match letter.is_upgrade() {
+            true => self.pool.take_single(&member.key),
+            false => self.pool.take(&member.key),
+        }
+    }
+
+    /// An open connection to another server than `member`, if dials to that one are under
+    /// suspicion: a dial would turn to the others first, and open what is open already.
+    fn open_elsewhere(
+        &self,
+        members: &Members,
+        member: &Member,
+        tried: &mut Tried,
+        letter: &Letter,
+    ) -> Option<Lease> {
+        if !member.is_suspect() {
+            return None;
+        }
+        let others = members.others(tried);
+        let (chosen, lease) = others.iter().find_map(|other| {
+            let right = other.admit()?;
+            let lease = self.pooled(other, letter)?;
+            Some((Chosen::new(other, right), lease))
+        })?;
+        tried.add(chosen.member());
+        Some(chosen.on(lease))
+    }
+
+    /// Makes a fresh socket speak what the group speaks.
+    async fn adopt(
+        &self,
+        member: &Rc<Member>,
+        socket: TcpStream,
+        letter: &Letter,
+    ) -> Result<Lease, (Fault, Outcome)> {
+        let address = member.address;
+        let stream = match self.secure {
+            None => Stream::Plain(socket),
+            Some(secure) => {
+                let host = &member.host;
+                let opened = secure.connect(socket, address, host, letter.is_upgrade());
+                let opened = self.flow.watch.guard(opened).await;
+                opened.ok_or_else(|| (self.overlong(), Outcome::Cancelled))??
+            }
+        };
+        let is_h2 = match self.upstream.http {
+            HttpVersion::H1 => false,
+            HttpVersion::H2 => !letter.is_upgrade(),
+            HttpVersion::Auto => stream.is_h2(),
+        };
+        let adopted = match is_h2 {
+            true => self.pool.adopt_h2(&member.key, stream, address).await,
+            false => self.pool.adopt(&member.key, stream, address).await,
+        };
+        adopted.map_err(|error| {
+            let fault = broken(address, &error);
+            let outcome = judge_fault(&fault);
+            (fault, outcome)
+        })
+    }
+
+    /// Another connection to the same server.
+    pub(super) async fn renew(
+        &self,
+        member: &Rc<Member>,
+        address: SocketAddr,
+        letter: &Letter,
+        story: &mut Story,
+    ) -> Result<Lease, (Fault, Outcome)> {
+        if !letter.is_upgrade()
+            && let Some(lease) = self.pool.take(&member.key)
+        {
+            return Ok(lease);
+        }
+        let dial = self.dialler.dial_server(self.group, member, &[]);
+        let dialled = self.in_time(dial).await;
+        // The dial has told its own.
+        let dialled = dialled.map_err(|fault| {
+            self.note_dial(&fault);
+            (fault, Outcome::Cancelled)
+        })?;
+        story.effort = dialled.effort;
+        story.address = Some(address);
+        story.is_pooled = false;
+        self.adopt(member, dialled.stream, letter).await
+    }
+
+    /// Counts a dial that has failed; one that health denied was none.
+    fn note_dial(&self, fault: &Fault) {
+        if let Fault::Connect { how, .. } = fault
+            && *how != NoStream::Down
+        {
+            self.group.counts().note_failure(Failure::Connect);
+        }
+    }
+}
+
+/// A request that waits in line; counted until it is dropped.
+struct Waiting<'a>(&'a UpstreamCounts);
+
+impl<'a> Waiting<'a> {
+    fn begin(counts: &'a UpstreamCounts) -> Self {
+        counts.queued.bump();
+        counts.waiting.bump();
+        Self(counts)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.drop_one();
+    }
+}

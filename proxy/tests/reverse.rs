@@ -1,0 +1,52 @@
+//! Sites in front of servers: what is sent on, what comes back, and from whom.
+
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "support/sites.rs"]
+mod sites;
+mod support;
+
+use sites::{get, site_of};
+use support::{Origin, field};
+
+#[tokio::test]
+async fn a_server_is_told_who_asks_and_for_what_host() {
+    let origin = Origin::echo().await;
+    let proxy = site_of(&[origin.address], |_| ());
+    let asked = "GET /a/../b?c=d HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 192.0.2.9\r\n\
+                 Connection: x-secret\r\nX-Secret: 1\r\nX_Under: 1\r\nX-Kept: 2\r\n\r\n";
+    let answer = proxy.ask(asked).await;
+    assert_eq!(answer.status(), 200);
+    let told = answer.text();
+    assert!(told.starts_with("GET /b?c=d HTTP/1.1\r\n"), "{told}");
+    assert_eq!(field(told, "host"), Some("shop.example"));
+    assert_eq!(field(told, "x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(field(told, "x-forwarded-proto"), Some("http"));
+    assert_eq!(field(told, "x-kept"), Some("2"));
+    assert_eq!(field(told, "x-secret"), None);
+    assert_eq!(field(told, "x_under"), None);
+    assert_eq!(field(told, "x-request-id").unwrap().len(), 32);
+    let lines = proxy.lines(1).await;
+    assert!(
+        lines[0].starts_with("http GET shop.example/a/../b?c=d 200 "),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn connections_to_clients_and_servers_are_kept() {
+    let origin = Origin::echo().await;
+    let proxy = site_of(&[origin.address], |_| ());
+    let mut client = proxy.connect().await;
+    for _ in 0..5 {
+        client.send(get("/")).await;
+        assert_eq!(client.response().await.status(), 200);
+    }
+    assert_eq!(origin.connections(), 1);
+}
