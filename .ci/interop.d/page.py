@@ -31,7 +31,7 @@ class Surprise(Exception):
 class Browser:
     """Chromium, by the DevTools protocol: messages end with a zero byte, on its files 3 and 4."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *more):
         program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if not program:
             raise Surprise("there is no chromium; Debian's package is `chromium`")
@@ -43,7 +43,7 @@ class Browser:
             program, "--headless=new", "--remote-debugging-pipe", f"--user-data-dir={folder}",
             "--no-first-run", "--no-proxy-server", "--disable-gpu", "--disable-dev-shm-usage",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--disable-extensions", "--hide-scrollbars", "about:blank",
+            "--disable-extensions", "--hide-scrollbars", *more, "about:blank",
         ]
         if os.geteuid() == 0:
             arguments.insert(1, "--no-sandbox")
@@ -108,7 +108,7 @@ class Browser:
     def open(self, url, width, scheme):
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=1000,
                   deviceScaleFactor=2 if width < 500 else 1, mobile=False)
@@ -291,4 +291,5 @@ def main():
                 browser.end()
 
 
-main()
+if __name__ == "__main__":
+    main()
