@@ -163,7 +163,7 @@ def faulty(dead):
 
     def run(bench, name, _seconds):
         with contextlib.ExitStack() as held:
-            first = held.enter_context(dead()) if dead else bench.origin_port
+            first = held.enter_context(dead()) if dead else bench.other_port
             subject = held.enter_context(fresh(bench, name, [first, bench.origin_port], False))
             watch = Watch(subject.process)
             found = clients.steady(subject.port, FAULT_RATE, FAULT_SECONDS, FAULT_PATIENCE)

@@ -37,7 +37,8 @@ class Bench:
         self.folder.chmod(0o755)
         self.files = files_limit()
         self.certificate()
-        self.origin_port = free_port()
+        # Two addresses, for two servers that are both well: one server twice is a mistake.
+        self.origin_port, self.other_port = free_port(), free_port()
         self.origin = Process("origin", LOAD_CORE, self.origin_command(), folder, self.origin_port)
 
     def certificate(self):
@@ -60,6 +61,7 @@ class Bench:
             open_file_cache max=10 inactive=1h;
             server {{
                 listen 127.0.0.1:{self.origin_port} backlog=4096;
+                listen 127.0.0.1:{self.other_port} backlog=4096;
                 root {root};
                 default_type text/plain;
             }}""")
