@@ -12,11 +12,11 @@
 mod sites;
 mod support;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use risefall::Policy;
-use sites::{site_by, site_of};
-use support::{Client, DeadPort, Origin, SOON};
+use sites::{get, lasting, ok, site_by, site_of};
+use support::{Client, DeadPort, Origin, SOON, within};
 
 #[tokio::test]
 async fn more_dead_servers_than_one_request_tries_are_not_tried_for_ever() {
@@ -82,4 +82,49 @@ async fn a_try_that_no_server_is_left_for_is_not_counted() {
         .tallies
         .upstream_sum("app", |counts| Some(&counts.retries));
     assert_eq!(retries, 0);
+}
+
+#[tokio::test]
+async fn those_in_line_for_a_server_that_refuses_do_not_dial_it_for_ever() {
+    let dead = DeadPort::new();
+    let policy = Policy::builder()
+        .fail_open(true)
+        .max_fails(1)
+        .build()
+        .unwrap();
+    let proxy = site_by(policy, &[dead.address()], |draft| {
+        let app = &mut draft.upstreams[0];
+        app.max_requests = 1;
+        app.queue.length = 8;
+        app.queue.timeout = Duration::from_secs(60);
+    });
+    let ask = || proxy.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let asked = async { tokio::join!(ask(), ask(), ask(), ask()) };
+    let answers: [_; 4] = within(asked).await.into();
+    for answer in answers {
+        assert!([502, 503].contains(&answer.status()), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_behind_the_head_of_its_answer_blames_no_server() {
+    let origin = Origin::start(|mut client: Client| async move {
+        let answer = match client.head().await.starts_with("POST") {
+            true => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n".to_owned(),
+            false => ok("good"),
+        };
+        client.send(answer).await;
+        client.rest().await;
+    })
+    .await;
+    let policy = lasting(|policy| policy.max_fails(1));
+    let proxy = site_by(policy, &[origin.address], |draft| {
+        draft.timeouts.body_idle = Duration::from_millis(100);
+    });
+    let mut client = proxy.connect().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+        .await;
+    client.rest().await;
+    assert_eq!(proxy.ask(get("/")).await.text(), "good");
 }

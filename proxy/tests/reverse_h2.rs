@@ -23,7 +23,7 @@ use h2_support::{
     DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, H2, HEADERS, RST_STREAM, block, echo, fields,
     frame, get, post, request,
 };
-use hyper::Response;
+use hyper::{Request, Response};
 use risefall_proxy::plan::upstream::HttpVersion;
 use sites::{both_h2, h2c, site_of};
 use support::{Client, Origin, Proxy, SOON, field, until, within};
@@ -413,4 +413,20 @@ async fn a_head_of_too_many_fields_is_told_so() {
     assert_eq!(client.ask(asked).await.unwrap().status(), 431);
     assert_eq!(client.get("/").await.status(), 200);
     assert_eq!(proxy.lines(2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_does_not_cost_the_others_their_connection() {
+    let origin = echo_h2().await;
+    let proxy = both_h2(&origin, |draft| {
+        draft.timeouts.body_idle = Duration::from_millis(100);
+    });
+    let client = H2::connect(proxy.address).await;
+    client.get("/first").await;
+    let stalled = Request::post("http://shop.example/").body(()).unwrap();
+    let (response, _send) = client.begin(stalled, false).await;
+    let ended = within(response).await;
+    assert!(ended.map_or(true, |answer| answer.status() != 502));
+    client.get("/second").await;
+    assert_eq!(origin.connections(), 1);
 }

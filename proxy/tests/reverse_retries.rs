@@ -275,3 +275,30 @@ async fn an_answer_whose_status_is_listed_is_asked_for_elsewhere() {
     let answer = proxy.ask(get("/")).await;
     assert_eq!((answer.status(), answer.text()), (503, "full"));
 }
+
+#[tokio::test]
+async fn an_answer_that_came_before_the_end_of_the_request_is_not_kept_for_later() {
+    let early = Origin::start(|mut client: Client| async move {
+        client.head().await;
+        client
+            .send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9999\r\n\r\npart")
+            .await;
+        client.rest().await;
+    })
+    .await;
+    let dead = DeadPort::new();
+    let proxy = site_of(
+        &[early.address, dead.address()],
+        group(|app| {
+            app.servers[1].is_backup = true;
+            app.retries.statuses = vec![StatusCode::SERVICE_UNAVAILABLE];
+        }),
+    );
+    let mut client = proxy.connect().await;
+    client
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+        .await;
+    let answer = client.response().await;
+    assert_eq!(answer.status(), 502, "{answer:?}");
+    assert_eq!(early.connections(), 1);
+}

@@ -152,14 +152,18 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        let is_whole = self.is_end_stream();
+        let (is_whole, hint) = (self.is_end_stream(), self.size_hint());
         if let Source::Origin { lease, .. } = &mut self.source
             && let Some(lease) = lease.take()
         {
             let mut lease = lease;
-            let is_silent = self.session.as_ref().is_some_and(|session| {
-                session.flow.moved.down.get() == 0 && session.flow.watch.is_due()
-            });
+            // A stream, whose length nobody knows, may well have nothing to say.
+            let is_silent = hint.exact().is_some()
+                && self.session.as_ref().is_some_and(|session| {
+                    let flow = &session.flow;
+                    let is_its_turn = flow.upload.get() == Progress::Whole && !flow.watch.is_over();
+                    is_its_turn && flow.watch.is_due() && flow.moved.down.get() == 0
+                });
             if is_whole {
                 lease.give_back();
             } else if is_silent {

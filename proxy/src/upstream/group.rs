@@ -40,9 +40,18 @@ pub struct Group {
     queue: Rc<Queue>,
     budget: Budget,
     /// Shared with the group that came before it, if that had the same servers.
-    lookups: Rc<RefCell<Lookups>>,
-    /// Told when a lookup has ended, however that was.
-    looked_up: Notify,
+    names: Rc<Names>,
+    /// How many lookups had ended when the members were made.
+    heard: Cell<u64>,
+}
+
+/// What is known of the servers' names, whichever group has asked.
+struct Names {
+    lookups: RefCell<Lookups>,
+    /// Lookups that have ended, however that was.
+    ended: Cell<u64>,
+    /// Told of each.
+    told: Notify,
 }
 
 /// What is known of a group beforehand.
@@ -94,12 +103,16 @@ impl Group {
         Self {
             queue: Rc::new(Queue::new(parts.queue_length)),
             budget: Budget::new(parts.budget_percent),
-            lookups: Rc::new(RefCell::new(Lookups::new(&parts.servers, now))),
+            names: Rc::new(Names {
+                lookups: RefCell::new(Lookups::new(&parts.servers, now)),
+                ended: Cell::new(0),
+                told: Notify::new(),
+            }),
+            heard: Cell::new(0),
             parts,
             began: now,
             members: RefCell::new(None),
             next_id: Cell::new(0),
-            looked_up: Notify::new(),
         }
     }
 
@@ -110,7 +123,7 @@ impl Group {
         let is_same = before.parts.servers == parts.servers;
         let mut group = Self::new(parts);
         if is_same {
-            group.lookups = Rc::clone(&before.lookups);
+            group.names = Rc::clone(&before.names);
         }
         group
     }
@@ -156,26 +169,24 @@ impl Group {
     ///
     /// Nothing is lost; the lookups go on.
     pub async fn members(self: &Rc<Self>, resolver: &Rc<Resolver>) -> Result<Rc<Members>, Fault> {
-        if let Some(known) = self.known(resolver) {
-            return Ok(known);
-        }
         loop {
-            if let Some(known) = self.members.borrow().clone() {
+            if let Some(known) = self.known(resolver) {
                 return Ok(known);
             }
             let is_enough = {
-                let lookups = self.lookups.borrow();
-                !lookups.is_looking() || lookups.is_settled()
+                let lookups = self.names.lookups.borrow();
+                // What failed before says nothing of a lookup that goes on now.
+                !lookups.is_looking() || lookups.is_settled() && !lookups.spots().is_empty()
             };
             if is_enough {
                 break;
             }
-            self.looked_up.notified().await;
+            self.names.told.notified().await;
         }
         // Without a name there was nothing to wait for.
         self.refresh();
         let known = self.members.borrow().clone();
-        known.ok_or_else(|| self.lookups.borrow().fault())
+        known.ok_or_else(|| self.names.lookups.borrow().fault())
     }
 
     /// Its addresses, if any are known already. What is due is looked up beside, as by
@@ -183,19 +194,24 @@ impl Group {
     #[must_use]
     pub fn known(self: &Rc<Self>, resolver: &Rc<Resolver>) -> Option<Rc<Members>> {
         self.start_lookups(resolver);
+        // Another group may have asked for what is shared.
+        let ended = self.names.ended.get();
+        if self.heard.replace(ended) != ended && self.names.lookups.borrow().is_settled() {
+            self.refresh();
+        }
         self.members.borrow().clone()
     }
 
     /// One at a time for each server.
     fn start_lookups(self: &Rc<Self>, resolver: &Rc<Resolver>) {
-        let Some(due) = self.lookups.borrow().next() else {
+        let Some(due) = self.names.lookups.borrow().next() else {
             return;
         };
         let now = Instant::now();
         if due > now {
             return;
         }
-        let started = self.lookups.borrow_mut().start(now);
+        let started = self.names.lookups.borrow_mut().start(now);
         for (nth, server) in started {
             let (group, resolver) = (Rc::clone(self), Rc::clone(resolver));
             tokio::task::spawn_local(async move { group.look_up(nth, &server, &resolver).await });
@@ -206,7 +222,11 @@ impl Group {
         let answer = lookup::ask(server, resolver).await;
         let said = answer.as_ref().err().map(ToString::to_string);
         let said = said.unwrap_or_default();
-        let failures = self.lookups.borrow_mut().note(nth, answer, Instant::now());
+        let failures = self
+            .names
+            .lookups
+            .borrow_mut()
+            .note(nth, answer, Instant::now());
         match failures {
             None => tracing::debug!(upstream = self.parts.name, %server, "a server is found"),
             Some(1) => tracing::warn!(upstream = self.parts.name, %server, said,
@@ -214,15 +234,18 @@ impl Group {
             Some(failures) => tracing::debug!(upstream = self.parts.name, %server, said, failures,
                 "a server is still not found"),
         }
-        if self.lookups.borrow().is_settled() {
+        let ended = self.names.ended.get() + 1;
+        self.names.ended.set(ended);
+        if self.names.lookups.borrow().is_settled() {
+            self.heard.set(ended);
             self.refresh();
         }
-        self.looked_up.notify_waiters();
+        self.names.told.notify_waiters();
     }
 
     /// Makes the members what the lookups say, unless they are that.
     fn refresh(&self) {
-        let mut spots = self.lookups.borrow().spots();
+        let mut spots = self.names.lookups.borrow().spots();
         if spots.is_empty() {
             return;
         }
@@ -235,7 +258,10 @@ impl Group {
         if self.members.borrow().as_ref().is_some_and(is_known) {
             return;
         }
-        self.parts.tally.found.tell(self.lookups.borrow().found());
+        self.parts
+            .tally
+            .found
+            .tell(self.names.lookups.borrow().found());
         let set = |is_backup| {
             let meant = spots.iter().filter(|spot| spot.is_backup == is_backup);
             meant.map(|spot| self.member(spot)).collect()
@@ -259,7 +285,7 @@ impl Group {
         let service = self.parts.service.as_ref();
         Rc::new(Member {
             address,
-            host: self.lookups.borrow().host_of(address).into(),
+            host: self.names.lookups.borrow().host_of(address).into(),
             key: format!("upstream {}#{} {address}", self.parts.name, self.parts.era).into(),
             id: self.next_id.replace(self.next_id.get().wrapping_add(1)),
             weight: Cell::new(spot.weight),
@@ -328,6 +354,8 @@ mod tests {
     use super::*;
     use crate::net::resolve::Names;
 
+    const SOON: Duration = Duration::from_secs(10);
+
     /// Names whose addresses change.
     #[derive(Default)]
     struct Fake(Mutex<Vec<SocketAddr>>);
@@ -351,23 +379,26 @@ mod tests {
         }
     }
 
-    fn group(servers: Vec<Server>) -> (Rc<Group>, Registry) {
-        let registry = Registry::new(Policy::default());
-        let judge: Arc<dyn Judge> = Arc::new(registry.clone());
+    fn parts(servers: Vec<Server>, registry: &Registry) -> GroupParts {
         let own = vec!["127.0.0.1:8090".parse().unwrap()];
-        let group = Group::new(GroupParts {
+        GroupParts {
             name: "hub".to_owned(),
             era: 0,
             servers,
             balance: Balance::RoundRobin,
-            judge,
+            judge: Arc::new(registry.clone()),
             guard: Guard::new(own, false),
             service: None,
             max_requests: 0,
             queue_length: 0,
             budget_percent: 0,
             tally: Tally::default(),
-        });
+        }
+    }
+
+    fn group(servers: Vec<Server>) -> (Rc<Group>, Registry) {
+        let registry = Registry::new(Policy::default());
+        let group = Group::new(parts(servers, &registry));
         (Rc::new(group), registry)
     }
 
@@ -476,6 +507,56 @@ mod tests {
                 let fault = group.members(&resolver).await.err().unwrap();
                 assert_eq!(fault.token(), "dns_error", "{fault}");
             }
+        };
+        local.run_until(wait).await;
+    }
+
+    #[tokio::test]
+    async fn what_one_group_asked_for_is_told_to_the_one_behind_it_and_back() {
+        let local = tokio::task::LocalSet::new();
+        let wait = async {
+            let names = Arc::new(Fake::default());
+            let known = |last| names.0.lock().unwrap().push(([10, 0, 0, last], 80).into());
+            known(1);
+            let resolver = resolver(&names);
+            let server = server("app.internal:80", false);
+            let (before, registry) = group(vec![server.clone()]);
+            // It has asked, and is replaced before it is answered.
+            assert!(before.known(&resolver).is_none());
+            let behind = Rc::new(Group::behind(
+                &before,
+                parts(vec![server.clone()], &registry),
+            ));
+            let found = tokio::time::timeout(SOON, behind.members(&resolver)).await;
+            assert_eq!(found.unwrap().unwrap().all().count(), 1);
+            for (asking, hearing) in [(&before, &behind), (&behind, &before)] {
+                let count = hearing.known(&resolver).unwrap().all().count();
+                known(7 + u8::try_from(count).unwrap());
+                asking.look_up(0, &server, &resolver).await;
+                let heard = hearing.known(&resolver).unwrap();
+                assert_eq!(heard.all().count(), count + 1);
+            }
+        };
+        local.run_until(wait).await;
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_goes_on_is_waited_for_whatever_failed_before() {
+        let local = tokio::task::LocalSet::new();
+        let wait = async {
+            let names = Arc::new(Fake::default());
+            let resolver = resolver(&names);
+            let server = server("app.internal:80", false);
+            let (group, _) = group(vec![server.clone()]);
+            assert!(group.members(&resolver).await.is_err());
+            names.0.lock().unwrap().push(([10, 0, 0, 1], 80).into());
+            let later = Instant::now() + Duration::from_secs(600);
+            assert_eq!(group.names.lookups.borrow_mut().start(later).len(), 1);
+            let (found, ()) = tokio::join!(
+                tokio::time::timeout(SOON, group.members(&resolver)),
+                group.look_up(0, &server, &resolver)
+            );
+            assert_eq!(found.unwrap().unwrap().all().count(), 1);
         };
         local.run_until(wait).await;
     }

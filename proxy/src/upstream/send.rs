@@ -27,7 +27,7 @@ use crate::upstream::letter::Letter;
 use crate::upstream::member::Tried;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::secure::Secure;
-use crate::upstream::upload::{Flow, Tape};
+use crate::upstream::upload::{Flow, Progress, Tape};
 
 /// What the requests of one exchange are sent by.
 pub struct Courier<'a> {
@@ -173,7 +173,9 @@ impl Courier<'_> {
                         address: lease.address,
                         reason: format!("it answered {}", response.status()).into(),
                     });
-                    *held = Some((response, lease));
+                    // One that came before all of the request did breaks as that goes elsewhere.
+                    let is_whole = self.flow.upload.get() == Progress::Whole;
+                    *held = is_whole.then_some((response, lease));
                 }
                 Err(Lost::Unsent(fault)) if !tried.is_full() && self.may_write_again(story) => {
                     last = Some(fault);

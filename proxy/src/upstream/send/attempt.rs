@@ -130,9 +130,12 @@ impl Courier<'_> {
         flow.watch.disarm();
         flow.behind_upload.set(times.body_idle.0);
         let Some(sent) = sent else {
-            lease.retire();
             let fault = self.timed_out(address);
             let outcome = judge_fault(&fault);
+            // Others may share the connection: a client that is slow does not end it.
+            if matches!(outcome, Outcome::Failed(_)) {
+                lease.retire();
+            }
             return Err(Failed::Sent(fault, outcome));
         };
         sent.map_err(|mut error| {

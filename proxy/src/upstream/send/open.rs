@@ -69,7 +69,8 @@ impl Courier<'_> {
         tried: &Tried,
         has_failed: bool,
     ) -> Option<Result<Chosen, Fault>> {
-        if !self.group.queue().is_empty() {
+        // Who has failed somewhere has had its turn: in line again, it would try the same servers anew.
+        if !has_failed && !self.group.queue().is_empty() {
             return None;
         }
         if let Some((member, right)) = sticky.and_then(|name| members.by_name(name, tried)) {
