@@ -103,7 +103,7 @@ async fn answer(
     if request.method() == Method::CONNECT {
         return Err(Fault::BadRequest("CONNECT is for proxies".into()));
     }
-    let asked = Asked::read(&request, visit.rules.tls.is_some())?;
+    let asked = Asked::read_after(&request, visit.rules.tls.is_some(), &visit.last_host)?;
     session.note_service(None, asked.authority());
     visit.check_name(&asked)?;
     let (parts, body) = request.into_parts();

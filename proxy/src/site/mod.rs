@@ -45,7 +45,7 @@ use crate::serve::session::{Session, What};
 use crate::serve::{answer as plain_answer, tunnel};
 use forwarded::Peer;
 use rules::Rules;
-use target::Asked;
+use target::{Asked, LastHost};
 use upgrade::Switched;
 
 /// A connection, and what is known of who is at its other end.
@@ -54,6 +54,7 @@ struct Visit {
     peer: Peer,
     /// The name that was asked for by TLS (SNI), if TLS is spoken.
     sni: Option<Box<str>>,
+    last_host: LastHost,
     /// Numbers requests.
     random: RefCell<fastrand::Rng>,
     /// A server's stream on its way from the request to the tunnel.
@@ -93,6 +94,7 @@ pub async fn serve(
         rules,
         peer: Peer::new(client),
         sni: None,
+        last_host: LastHost::default(),
         random: RefCell::new(fastrand::Rng::new()),
         switched: Cell::new(None),
     };

@@ -9,12 +9,17 @@
 //! The path is in its [normal form](crate::proto::path), by which it is routed and in which it is
 //! sent on. The query is sent as it came, with what is not ASCII escaped. Fragments never arrive:
 //! the engines drop them.
+//!
+//! A client asks most of its requests of the same host, so a connection [remembers](LastHost) how
+//! it read the last one.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::Ipv6Addr;
+use std::rc::Rc;
 
 use hyper::header::{HOST, HeaderValue};
-use hyper::http::uri::{self, PathAndQuery};
+use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::error::Fault;
@@ -23,10 +28,14 @@ use crate::proto::path::{self, PathError};
 /// What a client asks for.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    authority: Option<Authority>,
+    authority: Option<Rc<Authority>>,
     target: PathAndQuery,
     is_tls: bool,
 }
+
+/// The host that was asked for last on a connection, and how it was read.
+#[derive(Debug, Default)]
+pub struct LastHost(RefCell<Option<Rc<Authority>>>);
 
 /// A host with the port it was said with.
 #[derive(Clone, Debug)]
@@ -47,9 +56,22 @@ impl Asked {
     ///
     /// A request that can be read in two ways, or in none; the text tells the client.
     pub fn read<B>(request: &Request<B>, is_tls: bool) -> Result<Self, Fault> {
+        Self::read_after(request, is_tls, &LastHost::default())
+    }
+
+    /// The same for one of several requests; a host that is asked for again is not read again.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn read_after<B>(
+        request: &Request<B>,
+        is_tls: bool,
+        last: &LastHost,
+    ) -> Result<Self, Fault> {
         let authority = match request.version() {
-            Version::HTTP_2 => authority_h2(request.uri(), request.headers(), is_tls)?,
-            _ => authority_h1(request.uri(), request.headers())?,
+            Version::HTTP_2 => authority_h2(request.uri(), request.headers(), is_tls, last)?,
+            _ => authority_h1(request.uri(), request.headers(), last)?,
         };
         let target = target(request.method(), request.uri())?;
         Ok(Self {
@@ -63,7 +85,9 @@ impl Asked {
     /// it is unknown.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.authority.as_ref().map_or("", Authority::host)
+        self.authority
+            .as_ref()
+            .map_or("", |authority| authority.host())
     }
 
     /// Host and port as the client said them: what `Host` is for the server unless the route says
@@ -110,25 +134,37 @@ impl Asked {
     }
 }
 
-impl Authority {
+impl LastHost {
     /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`; `None` if nothing was said.
-    fn read(said: HeaderValue) -> Result<Option<Self>, Fault> {
-        let text = std::str::from_utf8(said.as_bytes()).map_err(|_| bad_host())?;
-        if text.is_empty() {
+    fn read(&self, said: &[u8]) -> Result<Option<Rc<Authority>>, Fault> {
+        if said.is_empty() {
             return Ok(None);
         }
+        let mut last = self.0.borrow_mut();
+        match &*last {
+            Some(last) if last.said == *said => {}
+            _ => *last = Some(Rc::new(Authority::read(said)?)),
+        }
+        Ok(last.clone())
+    }
+}
+
+impl Authority {
+    fn read(said: &[u8]) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(said).map_err(|_| bad_host())?;
         let (host, port) = split_port(text)?;
         let spelled = match host.strip_prefix('[') {
             Some(rest) => spell_v6(host, rest)?,
             None => spell_name(host)?,
         };
         let (len, port) = (host.len(), port.map(read_port).transpose()?);
-        Ok(Some(Self {
-            said,
+        Ok(Self {
+            // A copy: a part of the head it came in would keep all of that.
+            said: HeaderValue::from_bytes(said).map_err(|_| bad_host())?,
             len,
             spelled,
             port,
-        }))
+        })
     }
 
     fn host(&self) -> &str {
@@ -149,27 +185,36 @@ impl Authority {
 }
 
 /// The URI wins over the field; the screen in front has refused a second field.
-fn authority_h1(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Fault> {
+fn authority_h1(
+    uri: &Uri,
+    headers: &HeaderMap,
+    last: &LastHost,
+) -> Result<Option<Rc<Authority>>, Fault> {
     check_scheme(uri)?;
-    let host = single_host(headers)?;
-    match said_in(uri)? {
-        Some(said) => Authority::read(said),
-        None => host.map_or(Ok(None), |host| Authority::read(host.clone())),
-    }
+    let host = single_host(headers)?.map(HeaderValue::as_bytes);
+    said_in(uri)
+        .or(host)
+        .map_or(Ok(None), |said| last.read(said))
 }
 
 /// A field that names another host than `:authority` makes a request malformed (RFC 9113 §8.3.1).
-fn authority_h2(uri: &Uri, headers: &HeaderMap, is_tls: bool) -> Result<Option<Authority>, Fault> {
+fn authority_h2(
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_tls: bool,
+    last: &LastHost,
+) -> Result<Option<Rc<Authority>>, Fault> {
     check_scheme(uri)?;
-    let host = single_host(headers)?;
-    let Some(said) = said_in(uri)? else {
-        return host.map_or(Ok(None), |host| Authority::read(host.clone()));
+    let host = single_host(headers)?.map(HeaderValue::as_bytes);
+    let Some(said) = said_in(uri) else {
+        return host.map_or(Ok(None), |host| last.read(host));
     };
-    let is_different = host.is_some_and(|host| *host != said);
-    let authority = Authority::read(said)?;
-    if let (Some(host), true) = (host, is_different) {
-        let is_same = match (&authority, &Authority::read(host.clone())?) {
-            (Some(one), Some(other)) => one.is_same(other, is_tls),
+    let authority = last.read(said)?;
+    if let Some(host) = host.filter(|&host| host != said) {
+        let is_same = match &authority {
+            Some(authority) if !host.is_empty() => {
+                authority.is_same(&Authority::read(host)?, is_tls)
+            }
             _ => false,
         };
         if !is_same {
@@ -196,10 +241,8 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Fault> {
     }
 }
 
-fn said_in(uri: &Uri) -> Result<Option<HeaderValue>, Fault> {
-    let said = uri.authority().map(uri::Authority::as_str);
-    let said = said.map(HeaderValue::from_str).transpose();
-    said.map_err(|_| bad_host())
+fn said_in(uri: &Uri) -> Option<&[u8]> {
+    Some(uri.authority()?.as_str().as_bytes())
 }
 
 fn split_port(text: &str) -> Result<(&str, Option<&str>), Fault> {
