@@ -89,14 +89,19 @@ impl Peer {
         });
         if is_trusted {
             self.continue_forwarded(asked, headers);
+            self.continue_forwarded_for(headers);
+        } else {
+            headers.insert(X_FORWARDED_FOR, self.said.clone());
         }
-        self.continue_forwarded_for(headers);
-        if !headers.contains_key(X_FORWARDED_PROTO) {
+        // What others had said is gone by now.
+        let is_open =
+            |headers: &HeaderMap, name: HeaderName| !is_trusted || !headers.contains_key(name);
+        if is_open(headers, X_FORWARDED_PROTO) {
             let scheme = HeaderValue::from_static(asked.scheme());
             headers.insert(X_FORWARDED_PROTO, scheme);
         }
         if let Some(authority) = asked.authority()
-            && !headers.contains_key(X_FORWARDED_HOST)
+            && is_open(headers, X_FORWARDED_HOST)
         {
             headers.insert(X_FORWARDED_HOST, authority.clone());
         }
@@ -142,11 +147,13 @@ pub fn request_id(
     is_trusted: bool,
     random: &mut fastrand::Rng,
 ) -> HeaderValue {
-    let mut said = headers.get_all(X_REQUEST_ID).iter();
-    if let (true, Some(id), None) = (is_trusted, said.next(), said.next())
-        && is_plain_id(id.as_bytes())
-    {
-        return id.clone();
+    if is_trusted {
+        let mut said = headers.get_all(X_REQUEST_ID).iter();
+        if let (Some(id), None) = (said.next(), said.next())
+            && is_plain_id(id.as_bytes())
+        {
+            return id.clone();
+        }
     }
     let id = new_id(random);
     headers.insert(X_REQUEST_ID, id.clone());
