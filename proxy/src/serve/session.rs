@@ -175,6 +175,11 @@ impl Session {
         (self.flow.watch.is_over()).then_some(Fault::Overlong { what, after })
     }
 
+    /// Whether an access line will be written: what it alone tells is not kept otherwise.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.context.access.is_some()
+    }
+
     /// Whether there is an exchange or a tunnel that the access log waits for.
     pub(crate) fn has_begun(&self) -> bool {
         self.record.borrow().is_some()
@@ -198,14 +203,18 @@ impl Session {
 
     /// Notes that the origin has begun its answer.
     pub(crate) fn note_first_byte(&self) {
-        if let Some(record) = &mut *self.record.borrow_mut() {
+        if self.is_logged()
+            && let Some(record) = &mut *self.record.borrow_mut()
+        {
             record.first_byte = Some(record.started.elapsed());
         }
     }
 
     /// Notes by which number servers and error pages know the request.
     pub(crate) fn note_request_id(&self, id: &HeaderValue) {
-        if let Some(record) = &mut *self.record.borrow_mut() {
+        if self.is_logged()
+            && let Some(record) = &mut *self.record.borrow_mut()
+        {
             record.request_id = Some(id.clone());
         }
     }
@@ -221,7 +230,7 @@ impl Session {
     pub(crate) fn note_service(&self, service: Option<&Rc<Service>>, host: Option<&HeaderValue>) {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.service = service.cloned();
-            record.host = host.cloned();
+            record.host = host.filter(|_| self.is_logged()).cloned();
         }
     }
 

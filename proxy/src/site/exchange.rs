@@ -38,7 +38,11 @@ pub(super) async fn serve(
     session.note_flushed();
     session.phase.set(Phase::Busy);
     session.flow.watch.disarm();
-    session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
+    session.begin(|| {
+        // What is not logged need not be kept.
+        let uri = session.is_logged().then(|| request.uri().clone());
+        What::Http(request.method().clone(), uri.unwrap_or_default())
+    });
     let version = request.version();
     let has_body = !request.body().is_end_stream();
     let seen = Seen::of(request.headers());
