@@ -107,10 +107,12 @@ impl Letter {
         match std::mem::replace(&mut self.fields, Fields::Gone) {
             Fields::Map(map) => {
                 if keeps {
-                    let list = map
-                        .iter()
-                        .map(|(name, value)| (name.clone(), value.clone()));
-                    self.fields = Fields::List(list.collect());
+                    // Pushed, since the map's iterator would have room asked for at each field.
+                    let mut list = Vec::with_capacity(map.len());
+                    for (name, value) in &map {
+                        list.push((name.clone(), value.clone()));
+                    }
+                    self.fields = Fields::List(list);
                 }
                 Some(map)
             }
