@@ -15,7 +15,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use crate::net::listen::Bound;
+use crate::net::listen::{self, Bound};
 
 /// What was inherited and nobody has taken yet.
 #[derive(Debug, Default)]
@@ -63,6 +63,7 @@ impl Inherited {
             // Two listeners on port 0 have two ports.
             if *address.get_or_insert(at) == at {
                 one.socket.set_nonblocking(true)?;
+                listen::prepare(&one.socket)?;
                 sockets.push(one.socket);
             } else {
                 self.listeners.push(one);
@@ -165,6 +166,9 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(first.sockets.len(), 3);
+        for socket in &first.sockets {
+            assert!(socket2::SockRef::from(socket).tcp_nodelay().unwrap());
+        }
         let second = inherited
             .take("a", any.parse().unwrap(), 1)
             .unwrap()

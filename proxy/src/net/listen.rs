@@ -1,13 +1,13 @@
 //! Listening sockets, one for each worker on the same address.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::{fs, io};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 /// One address, held by as many sockets as there are workers; the kernel spreads the connections.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Claim {
     pub fn listen(self) -> Result<Bound, BindError> {
         let address = self.address;
         for socket in &self.sockets {
-            let listened = socket.listen(BACKLOG);
+            let listened = prepare(socket).and_then(|()| socket.listen(BACKLOG));
             listened.map_err(|error| BindError { address, error })?;
         }
         Ok(Bound {
@@ -124,6 +124,17 @@ fn bound_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Has connections send at once what they are given: a proxy writes what is whole, and to wait for
+/// more of it (Nagle) would hold up ends of messages. The system hands it on to each connection
+/// that is accepted.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(super) fn prepare(listener: &impl AsFd) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_nodelay(true)
 }
 
 /// Listens on a socket in the file system, which only its owner may use. One that a process has left
@@ -199,7 +210,20 @@ const OWNER_ONLY: u32 = 0o600;
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
+
+    #[test]
+    fn an_accepted_connection_sends_at_once() {
+        let bound = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let client = TcpStream::connect(bound.address).unwrap();
+        let socket = &bound.sockets[0];
+        socket.set_nonblocking(false).unwrap();
+        let (accepted, _) = socket.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+        assert!(!client.nodelay().unwrap());
+    }
 
     #[test]
     fn a_port_in_use_is_an_error_even_among_sharers() {

@@ -324,10 +324,6 @@ impl Worker {
         } else {
             self.admit(&rules, client)
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%client, %error, "connection is gone already");
-            return;
-        }
         let place = self.context.enter(&door.gate);
         let seat = place.seat();
         let task = match admitted {
