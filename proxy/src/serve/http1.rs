@@ -27,7 +27,7 @@ use crate::net::scratch;
 use crate::proto::screen::Violation;
 use crate::serve::answer;
 use crate::serve::body::Reply;
-use crate::serve::io::ClientIo;
+use crate::serve::io::{ClientIo, Farewell};
 use crate::serve::session::{Phase, Session, What};
 
 /// The settings of the engine. The screen has refused heads that are too long before the engine
@@ -66,7 +66,7 @@ pub(crate) async fn serve<S, F, A>(
     service: F,
 ) -> Option<Left<S>>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Farewell + Unpin,
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Result<Response<Reply>, Infallible>>,
 {
@@ -138,7 +138,7 @@ async fn serve_requests<S, F, A>(
     service: F,
 ) -> Served<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Farewell + Unpin,
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Result<Response<Reply>, Infallible>>,
 {

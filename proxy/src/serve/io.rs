@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio_rustls::server::TlsStream;
 
 use crate::proto::screen::Violation;
 use crate::serve::session::{Phase, Session};
@@ -81,6 +82,21 @@ impl AsyncWrite for Duplex<'_> {
         let stream: &TcpStream = self.write.as_ref();
         Poll::Ready(SockRef::from(stream).shutdown(Shutdown::Write))
     }
+}
+
+/// A stream to a client, by what its end needs.
+pub(crate) trait Farewell {
+    /// Whether the client has to be told that nothing more comes (TLS, RFC 8446 §6.1). Else
+    /// closing the socket tells it.
+    const IS_SAID: bool;
+}
+
+impl Farewell for Duplex<'_> {
+    const IS_SAID: bool = false;
+}
+
+impl<S> Farewell for TlsStream<S> {
+    const IS_SAID: bool = true;
 }
 
 /// The client's socket, behind the screen.
@@ -187,7 +203,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+impl<S: AsyncWrite + Farewell + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -228,6 +244,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.violation.is_some() || self.is_unparsed {
             // There is an answer to be written still.
+            return Poll::Ready(Ok(()));
+        }
+        if !S::IS_SAID {
+            // The engine is done with the connection. It is closed next, or shut down by whoever
+            // waits for what is still on its way.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)

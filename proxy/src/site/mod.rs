@@ -40,7 +40,7 @@ use crate::net::tls::ServerTls;
 use crate::serve::context::Place;
 use crate::serve::first::{read_more, turn_away};
 use crate::serve::http1;
-use crate::serve::io::Duplex;
+use crate::serve::io::{Duplex, Farewell};
 use crate::serve::session::{Session, What};
 use crate::serve::{answer as plain_answer, tunnel};
 use forwarded::Peer;
@@ -182,7 +182,7 @@ async fn serve_h1<S>(
     visit: &Rc<Visit>,
     session: &Rc<Session>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Farewell + Unpin,
 {
     let service = |request| exchange::serve(Rc::clone(visit), Rc::clone(session), request);
     // In a box of its own, so that a tunnel does not carry the room that requests took.
