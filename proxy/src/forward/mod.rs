@@ -130,7 +130,8 @@ async fn greet(mut stream: TcpStream, visit: &Rc<Visit>, barred: Option<Fault>) 
 async fn serve_http(mut stream: TcpStream, first: Vec<u8>, visit: &Rc<Visit>) -> Option<Tunnel> {
     let (read, write) = stream.split();
     let client = Duplex::new(read, &write);
-    let service = |request| exchange::serve(Rc::clone(visit), request);
+    // The engine keeps the room for one request as long as the connection: a box is given back.
+    let service = |request| Box::pin(exchange::serve(Rc::clone(visit), request));
     let left = http1::serve(client, &write, first, &visit.session, service).await?;
     let early = left.early;
     Some(Tunnel {

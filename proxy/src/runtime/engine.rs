@@ -76,8 +76,11 @@ impl Rules {
         place: Place,
         barred: Option<Fault>,
     ) {
+        // A task has the room for the largest of these, and is moved several times until it runs.
         match self {
-            Self::Forward(rules) => forward::serve(stream, client, place, rules, barred).await,
+            Self::Forward(rules) => {
+                Box::pin(forward::serve(stream, client, place, rules, barred)).await;
+            }
             Self::Site(rules) => site::serve(stream, client, place, rules, barred).await,
         }
     }

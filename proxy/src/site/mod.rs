@@ -184,7 +184,11 @@ async fn serve_h1<S>(
 ) where
     S: AsyncRead + AsyncWrite + Farewell + Unpin,
 {
-    let service = |request| exchange::serve(Rc::clone(visit), Rc::clone(session), request);
+    // The engine keeps the room for one request as long as the connection: a box is given back.
+    let service = |request| {
+        let (visit, session) = (Rc::clone(visit), Rc::clone(session));
+        Box::pin(exchange::serve(visit, session, request))
+    };
     // In a box of its own, so that a tunnel does not carry the room that requests took.
     let left = Box::pin(http1::serve(stream, tcp, first, session, service)).await;
     let (Some(mut left), Some(mut switched)) = (left, visit.switched.take()) else {
