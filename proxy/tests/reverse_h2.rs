@@ -25,8 +25,8 @@ use h2_support::{
 };
 use hyper::{Request, Response};
 use risefall_proxy::plan::upstream::HttpVersion;
-use sites::{both_h2, h2c, site_of};
-use support::{Client, Origin, Proxy, SOON, field, until, within};
+use sites::{both_h2, h2c, server_of, site_of};
+use support::{Client, Origin, Proxy, SOON, black_hole, field, until, within};
 
 /// A server that speaks HTTP/2 and echoes.
 async fn echo_h2() -> Origin {
@@ -67,7 +67,6 @@ async fn streams_share_a_connection_of_the_server_and_no_answer_is_anothers() {
     let origin = echo_h2().await;
     let proxy = both_h2(&origin, |_| ());
     let client = H2::connect(proxy.address).await;
-    client.get("/first").await;
     let asked = (0..80).map(|nth| {
         let client = client.clone();
         tokio::spawn(async move {
@@ -98,6 +97,26 @@ async fn streams_share_a_connection_of_the_server_and_no_answer_is_anothers() {
         one.await.unwrap();
     }
     assert_eq!(proxy.lines(80).await.len(), 80);
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_a_connection_are_not_lost_with_it() {
+    let origin = echo_h2().await;
+    let (hole, _filling) = black_hole().await;
+    let silent = hole.local_addr().unwrap().as_socket().unwrap();
+    let proxy = both_h2(&origin, |draft| {
+        draft.upstreams[0].servers.insert(0, server_of(silent));
+    });
+    let client = H2::connect(proxy.address).await;
+    let asked = (0..60).map(|nth| {
+        let client = client.clone();
+        tokio::spawn(async move { client.get(&format!("/{nth}")).await.status() })
+    });
+    for one in asked.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap(), 200);
+    }
+    // One by those who chose it, one by whoever turned to it from the other.
+    assert!(origin.connections() <= 2, "{}", origin.connections());
 }
 
 #[tokio::test]

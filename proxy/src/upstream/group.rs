@@ -22,6 +22,7 @@ use super::evidence::Evidence;
 use super::lookup::{self, Lookups, Spot};
 use super::member::{Busy, Member};
 use super::members::Members;
+use super::opening::Doorway;
 use super::queue::Queue;
 use super::recent::Recent;
 use crate::error::Fault;
@@ -297,6 +298,7 @@ impl Group {
             in_flight: Cell::new(0),
             counts: Arc::clone(&self.parts.tally.counts),
             recent: Recent::default(),
+            doorway: Doorway::default(),
         })
     }
 

@@ -11,6 +11,7 @@ use risefall::{Cause, Endpoint, Outcome, State, Status};
 
 use super::balance::Candidate;
 use super::evidence::{Right, ServiceHandle};
+use super::opening::Doorway;
 use super::queue::Queue;
 use super::recent::Recent;
 use crate::proto::Target;
@@ -40,6 +41,7 @@ pub struct Member {
     /// Those of its group.
     pub(super) counts: Arc<UpstreamCounts>,
     pub(super) recent: Recent,
+    pub(super) doorway: Doorway,
 }
 
 /// How the dials to a member go.

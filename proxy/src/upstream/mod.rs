@@ -12,6 +12,7 @@ mod letter;
 pub mod lookup;
 pub mod member;
 pub mod members;
+mod opening;
 pub mod parent;
 pub mod pool;
 pub mod queue;

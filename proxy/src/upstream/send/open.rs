@@ -17,6 +17,7 @@ use crate::upstream::judge::judge_fault;
 use crate::upstream::letter::Letter;
 use crate::upstream::member::{Busy, Member, Tried};
 use crate::upstream::members::{Choice, Members};
+use crate::upstream::opening::{Opening, Turn};
 use crate::upstream::pool::Lease;
 
 /// A server that is to have a request, and is busy with it from now on.
@@ -166,15 +167,31 @@ impl Courier<'_> {
         Err(chosen)
     }
 
-    /// A new connection to the server that was chosen, or to another if that is sooner to be had.
+    /// A new connection to the server that was chosen, or to another if that is sooner to be had;
+    /// or one that another request opens meanwhile, if it can be shared.
     pub(super) async fn dial(
         &self,
         members: &Members,
-        chosen: Chosen,
+        mut chosen: Chosen,
         tried: &mut Tried,
         letter: &Letter,
         story: &mut Story,
     ) -> Result<Lease, Fault> {
+        let opening = loop {
+            let waiting = match self.turn(chosen.member(), letter) {
+                Some(Turn::Others(waiting)) => waiting,
+                Some(Turn::Mine(opening)) => break Some(opening),
+                None => break None,
+            };
+            let is_open = self.in_time(async { Ok(waiting.ended().await) }).await?;
+            chosen = match self.open(members, chosen, tried, letter, story) {
+                Ok(lease) => return Ok(lease),
+                Err(chosen) => chosen,
+            };
+            if !is_open {
+                break None;
+            }
+        };
         let member = Rc::clone(chosen.member());
         let others = members.others(tried);
         let dial = self.dialler.dial_server(self.group, &member, &others);
@@ -194,7 +211,12 @@ impl Courier<'_> {
         };
         let adopted = self.adopt(chosen.member(), dialled.stream, letter).await;
         match adopted {
-            Ok(lease) => Ok(chosen.on(lease)),
+            Ok(lease) => {
+                if dialled.address == member.address {
+                    opened(&member, opening.as_ref(), &lease);
+                }
+                Ok(chosen.on(lease))
+            }
             Err((fault, outcome)) => {
                 chosen.end(outcome);
                 Err(fault)
@@ -272,11 +294,22 @@ impl Courier<'_> {
         letter: &Letter,
         story: &mut Story,
     ) -> Result<Lease, (Fault, Outcome)> {
-        if !letter.is_upgrade()
-            && let Some(lease) = self.pool.take(&member.key)
-        {
-            return Ok(lease);
-        }
+        let opening = loop {
+            if !letter.is_upgrade()
+                && let Some(lease) = self.pool.take(&member.key)
+            {
+                return Ok(lease);
+            }
+            let waiting = match self.turn(member, letter) {
+                Some(Turn::Others(waiting)) => waiting,
+                Some(Turn::Mine(opening)) => break Some(opening),
+                None => break None,
+            };
+            let waited = self.in_time(async { Ok(waiting.ended().await) }).await;
+            if !waited.map_err(|fault| (fault, Outcome::Cancelled))? {
+                break None;
+            }
+        };
         let dial = self.dialler.dial_server(self.group, member, &[]);
         let dialled = self.in_time(dial).await;
         // The dial has told its own.
@@ -287,7 +320,18 @@ impl Courier<'_> {
         story.effort = dialled.effort;
         story.address = Some(address);
         story.is_pooled = false;
-        self.adopt(member, dialled.stream, letter).await
+        let adopted = self.adopt(member, dialled.stream, letter).await;
+        adopted.inspect(|lease| opened(member, opening.as_ref(), lease))
+    }
+
+    /// Whose turn it is to open a connection, where the next may well be shared.
+    fn turn(&self, member: &Member, letter: &Letter) -> Option<Turn> {
+        let may_share = match self.upstream.http {
+            HttpVersion::H1 => false,
+            HttpVersion::H2 => true,
+            HttpVersion::Auto => self.secure.is_some() && !member.doorway.is_single(),
+        };
+        (may_share && !letter.is_upgrade()).then(|| member.doorway.enter())
     }
 
     /// Counts a dial that has failed; one that health denied was none.
@@ -297,6 +341,14 @@ impl Courier<'_> {
         {
             self.group.counts().note_failure(Failure::Connect);
         }
+    }
+}
+
+/// Tells those who waited for it that a connection to `member` is open.
+fn opened(member: &Member, opening: Option<&Opening>, lease: &Lease) {
+    member.doorway.note_choice(lease.is_h2());
+    if let Some(opening) = opening.filter(|_| lease.is_h2()) {
+        opening.note_open();
     }
 }
 
