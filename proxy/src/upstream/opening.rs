@@ -3,7 +3,8 @@
 //! A connection that speaks HTTP/2 takes many requests. When many come at once for a server to which
 //! none is open, the first of them opens one and the others wait for that, or each would open its
 //! own. They wait for one attempt: if it fails, or leads elsewhere, each goes on by itself, so that
-//! a dead server is not tried by one after the other.
+//! a dead server is not tried by one after the other. If its client leaves meanwhile, the next of
+//! them opens one.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,10 +34,22 @@ pub(super) struct Opening(Rc<Attempt>);
 /// The wait for the end of an attempt.
 pub(super) struct Waiting(Rc<Attempt>);
 
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Ended {
+    /// Whoever made it left.
+    #[default]
+    Left,
+    /// There is no connection to the server that others may share.
+    Failed,
+    /// There is one.
+    Open,
+}
+
 #[derive(Default)]
 struct Attempt {
     is_over: Cell<bool>,
-    is_open: Cell<bool>,
+    end: Cell<Ended>,
     ended: Notify,
 }
 
@@ -66,9 +79,9 @@ impl Doorway {
 }
 
 impl Opening {
-    /// Notes that a connection is open which others may share.
-    pub(super) fn note_open(&self) {
-        self.0.is_open.set(true);
+    /// Notes how it stands: that is how it ends, unless something else is noted.
+    pub(super) fn note(&self, end: Ended) {
+        self.0.end.set(end);
     }
 }
 
@@ -80,17 +93,17 @@ impl Drop for Opening {
 }
 
 impl Waiting {
-    /// Waits for the end of the attempt; tells whether a connection is open that may be shared.
+    /// Waits for the end of the attempt.
     ///
     /// # Cancel safety
     ///
     /// Dropping it changes nothing for the others.
-    pub(super) async fn ended(self) -> bool {
+    pub(super) async fn ended(self) -> Ended {
         let ended = self.0.ended.notified();
         if !self.0.is_over.get() {
             ended.await;
         }
-        self.0.is_open.get()
+        self.0.end.get()
     }
 }
 
@@ -119,18 +132,18 @@ mod tests {
     #[tokio::test]
     async fn one_opens_and_all_who_wait_hear_of_its_end() {
         let doorway = Doorway::default();
-        for is_open in [true, false] {
+        for end in [Ended::Open, Ended::Failed, Ended::Left] {
             let opening = open(&doorway);
             let (first, second) = (wait(&doorway), wait(&doorway));
             let mut first = pin!(first.ended());
             let polled = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
             assert!(polled.is_pending(), "it waits for the end");
-            if is_open {
-                opening.note_open();
+            if end != Ended::Left {
+                opening.note(end);
             }
             drop(opening);
-            assert_eq!(first.await, is_open);
-            assert_eq!(second.ended().await, is_open, "one that asks late as well");
+            assert_eq!(first.await, end);
+            assert_eq!(second.ended().await, end, "one that asks late as well");
         }
         drop(open(&doorway));
     }

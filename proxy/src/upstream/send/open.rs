@@ -17,7 +17,7 @@ use crate::upstream::judge::judge_fault;
 use crate::upstream::letter::Letter;
 use crate::upstream::member::{Busy, Member, Tried};
 use crate::upstream::members::{Choice, Members};
-use crate::upstream::opening::{Opening, Turn};
+use crate::upstream::opening::{Ended, Opening, Turn};
 use crate::upstream::pool::Lease;
 
 /// A server that is to have a request, and is busy with it from now on.
@@ -183,19 +183,21 @@ impl Courier<'_> {
                 Some(Turn::Mine(opening)) => break Some(opening),
                 None => break None,
             };
-            let is_open = self.in_time(async { Ok(waiting.ended().await) }).await?;
+            let ended = self.in_time(async { Ok(waiting.ended().await) }).await?;
             chosen = match self.open(members, chosen, tried, letter, story) {
                 Ok(lease) => return Ok(lease),
                 Err(chosen) => chosen,
             };
-            if !is_open {
+            if ended == Ended::Failed {
                 break None;
             }
         };
         let member = Rc::clone(chosen.member());
         let others = members.others(tried);
         let dial = self.dialler.dial_server(self.group, &member, &others);
-        let dialled = self.in_time(dial).await.inspect_err(|fault| {
+        let dialled = self.in_time(dial).await;
+        note(opening.as_ref(), Ended::Failed);
+        let dialled = dialled.inspect_err(|fault| {
             others.iter().for_each(|one| tried.add(one));
             self.note_dial(fault);
         })?;
@@ -306,12 +308,13 @@ impl Courier<'_> {
                 None => break None,
             };
             let waited = self.in_time(async { Ok(waiting.ended().await) }).await;
-            if !waited.map_err(|fault| (fault, Outcome::Cancelled))? {
+            if waited.map_err(|fault| (fault, Outcome::Cancelled))? == Ended::Failed {
                 break None;
             }
         };
         let dial = self.dialler.dial_server(self.group, member, &[]);
         let dialled = self.in_time(dial).await;
+        note(opening.as_ref(), Ended::Failed);
         // The dial has told its own.
         let dialled = dialled.map_err(|fault| {
             self.note_dial(&fault);
@@ -347,8 +350,14 @@ impl Courier<'_> {
 /// Tells those who waited for it that a connection to `member` is open.
 fn opened(member: &Member, opening: Option<&Opening>, lease: &Lease) {
     member.doorway.note_choice(lease.is_h2());
-    if let Some(opening) = opening.filter(|_| lease.is_h2()) {
-        opening.note_open();
+    if lease.is_h2() {
+        note(opening, Ended::Open);
+    }
+}
+
+fn note(opening: Option<&Opening>, end: Ended) {
+    if let Some(opening) = opening {
+        opening.note(end);
     }
 }
 
