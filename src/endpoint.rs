@@ -9,12 +9,12 @@ use crate::admit::{Admission, Attempt};
 use crate::journal::JournalEntry;
 use crate::outcome::{Cause, Outcome};
 use crate::policy::Policy;
-use crate::record::Record;
+use crate::record::{Record, Ticket};
 use crate::shared::{Case, Shared, Subject};
 use crate::snapshot::Status;
-use crate::state::Event;
+use crate::state::{self, Event, Moment};
 use crate::sync::Link;
-use crate::word::Phase;
+use crate::word::{Phase, Tick, Ticks, Word};
 
 /// A handle to one address: asking it is one atomic load, without a hash or a walk.
 ///
@@ -214,6 +214,90 @@ impl Endpoint {
             subject: self.subject,
         }
     }
+}
+
+/// For groups, which look at the word itself.
+impl Endpoint {
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        self.record.word()
+    }
+
+    /// Whether the word says down by itself, whatever streak of failures this handle's thresholds
+    /// would call one: only an exchange takes it down, for which a gate was asked.
+    #[inline]
+    pub(crate) fn is_held_down(&self) -> bool {
+        let word = self.record.word();
+        !is_up(word) && self.shared.is_down(word, self.case())
+    }
+
+    /// What an attempt that begins now remembers.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket::of(&self.record, self.record.word())
+    }
+
+    /// The same, if the word is up, whatever its streak.
+    #[inline]
+    pub(crate) fn ticket_if_up(&self) -> Option<Ticket> {
+        let word = self.record.word();
+        is_up(word).then(|| Ticket::of(&self.record, word))
+    }
+
+    /// The outcome of an attempt of `ticket`.
+    pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) {
+        if outcome == Outcome::Success && self.word().is_neutral() {
+            return;
+        }
+        self.shared.settle_attempt(self.case(), ticket, outcome);
+    }
+
+    /// Takes it down at once, if its verdict is still that of `ticket`. Whether it did.
+    pub(crate) fn eject(&self, ticket: Ticket, cause: Cause) -> bool {
+        self.shared.eject(self.case(), &self.record, ticket, cause)
+    }
+
+    /// Writes down what time has undone.
+    pub(crate) fn lapse(&self) {
+        self.shared.change_known(self.case(), Event::Lapse);
+    }
+
+    /// How long it has been back from being down, at `now`; `None` if it never was, or is.
+    #[inline]
+    pub(crate) fn back_for(&self, now: impl FnOnce() -> Tick) -> Option<Ticks> {
+        if self.record.is_untried() {
+            return None;
+        }
+        let word = self.record.word();
+        if state::is_taken_down(word) {
+            let moment = Moment {
+                rules: self.policy.rules(),
+                now: now(),
+                salt: self.subject.hash,
+            };
+            return state::lapsed_for(word, &moment);
+        }
+        let since = self.record.back_since(word)?;
+        Some(now().since(since))
+    }
+
+    /// Counts it as one that has come back now.
+    pub(crate) fn begin_return(&self) {
+        self.record.begin_return(self.word(), self.shared.now());
+    }
+
+    /// Forgets that it came back, if that is more than `longest` ago.
+    pub(crate) fn forget_return(&self, longest: Ticks) {
+        let word = self.word();
+        if let Some(since) = self.record.back_since(word)
+            && self.shared.now().since(since) >= longest
+        {
+            self.record.forget_return(word, since);
+        }
+    }
+}
+
+fn is_up(word: Word) -> bool {
+    matches!(word.phase(), Phase::Up | Phase::Suspect | Phase::Raced)
 }
 
 impl fmt::Debug for Endpoint {

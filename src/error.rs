@@ -32,6 +32,18 @@ pub enum PolicyError {
         /// The most allowed.
         most: u8,
     },
+    /// A number that means nothing there.
+    #[error("{field} is {number}, must be from {least} to {most}")]
+    NumberOutOfRange {
+        /// The policy's field.
+        field: &'static str,
+        /// What was asked for.
+        number: u64,
+        /// The least allowed.
+        least: u64,
+        /// The most allowed.
+        most: u64,
+    },
 }
 
 /// The process-wide registry already has a policy: configure it before its first use.

@@ -4,7 +4,8 @@
 //! has the record next; entries carry the incarnation, so nobody reads another's. Each entry is
 //! one word: a reader meets whole entries. Two changes of one moment may stand in either order.
 //!
-//! It tells people and decides nothing, so its cells are std's own, `Relaxed`, in the models too.
+//! Its entries tell people and decide nothing, so their cells are std's own, `Relaxed`, in the models
+//! too. When the address last came back stands beside them, and is what slow start goes by.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use crate::outcome::Cause;
 use crate::snapshot::State;
+use crate::sync::AtomicU64 as SharedU64;
 use crate::word::{Phase, Tick, Word};
 
 /// One change of an address.
@@ -61,14 +63,58 @@ pub(crate) struct Change {
 }
 
 /// The last changes of one record.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Journal {
     entries: [AtomicU64; ENTRIES],
     /// The next place to write, modulo 256, a multiple of the ring.
     next: AtomicU8,
+    /// When it came back: tick and incarnation, or zero.
+    ///
+    /// Written by `note_return` before the exchange that brings the word up, and by
+    /// `forget_return`; read by who weighs. Ordering: `Relaxed`. The exchange publishes it: who
+    /// sees the word up sees when that was. Model:
+    /// `who_sees_it_up_again_weighs_it_from_that_moment`.
+    back: SharedU64,
 }
 
 impl Journal {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: Default::default(),
+            next: AtomicU8::new(0),
+            back: SharedU64::new(0),
+        }
+    }
+
+    /// `word`'s address is about to be up again, since `at`. An earlier moment than the one that is
+    /// known changes nothing.
+    pub(crate) fn note_return(&self, word: Word, at: Tick) {
+        let later = |bits| {
+            let known = since(bits, word);
+            let latest = known.map_or(at, |known| known.max(at));
+            Some(latest.to_bits() | BACK | life(word) << LIFE)
+        };
+        // Never fails: `later` refuses nothing.
+        let _ = self
+            .back
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+    }
+
+    /// When `word`'s address came back, if it did.
+    #[inline]
+    pub(crate) fn back_since(&self, word: Word) -> Option<Tick> {
+        since(self.back.load(Ordering::Relaxed), word)
+    }
+
+    /// Forgets the return of `at`, and none that came after it.
+    pub(crate) fn forget_return(&self, word: Word, at: Tick) {
+        let known = at.to_bits() | BACK | life(word) << LIFE;
+        // Fails only when it has come back again.
+        let _ = self
+            .back
+            .compare_exchange(known, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// `word` is what the change made of the record.
     pub(crate) fn write(&self, change: Change, word: Word) {
         let entry = word.tick().to_bits()
@@ -110,6 +156,10 @@ fn entry(bits: u64, word: Word, now: Tick) -> Option<JournalEntry> {
     })
 }
 
+fn since(bits: u64, word: Word) -> Option<Tick> {
+    (bits & BACK != 0 && bits >> LIFE == life(word)).then(|| Tick::from_bits(bits))
+}
+
 /// What fits of the incarnation.
 fn life(word: Word) -> u64 {
     word.incarnation() & ((1 << (64 - LIFE)) - 1)
@@ -123,6 +173,8 @@ const CAUSE: u32 = 37;
 const FROM: u32 = 41;
 const TO: u32 = 45;
 const LIFE: u32 = 50;
+/// Tells a return from none.
+const BACK: u64 = 1 << 49;
 
 #[cfg(test)]
 mod tests {
@@ -139,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_last_sixteen_are_kept_oldest_first() {
-        let journal = Journal::default();
+        let journal = Journal::new();
         let word = |tick| Word::vacant(Tick::from_bits(tick)).claimed().taken();
         for n in 1..=20u8 {
             journal.write(change(n), word(u64::from(n)));
@@ -154,8 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn a_return_is_the_latest_one_of_its_address_until_it_is_forgotten() {
+        let journal = Journal::new();
+        let word = Word::vacant(Tick::from_bits(9)).claimed().taken();
+        assert_eq!(journal.back_since(word), None);
+        for at in [7, 9, 8] {
+            journal.note_return(word, Tick::from_bits(at));
+        }
+        assert_eq!(journal.back_since(word), Some(Tick::from_bits(9)));
+        assert_eq!(journal.back_since(word.vacated().claimed().taken()), None);
+        journal.forget_return(word, Tick::from_bits(8));
+        assert_eq!(journal.back_since(word), Some(Tick::from_bits(9)));
+        journal.forget_return(word, Tick::from_bits(9));
+        assert_eq!(journal.back_since(word), None);
+    }
+
+    #[test]
     fn nobody_reads_the_journal_of_the_address_that_had_the_record_before() {
-        let journal = Journal::default();
+        let journal = Journal::new();
         let now = Tick::from_bits(1);
         let word = Word::vacant(now).claimed().taken();
         journal.write(change(3), word);

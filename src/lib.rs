@@ -28,7 +28,8 @@
 //! | want one line changed | [`HealthCheck::connect`] |
 //! | dial by name or address | [`Registry::connect`], or [`Registry::connector`] with a resolver and limits of your own |
 //! | dial by yourself | [`Registry::try_admit`], then [`Permit::end`] or [`Registry::attempt`] and [`Attempt::end`] |
-//! | balance over servers you know | an [`Endpoint`] for each: asking it is one load |
+//! | balance over servers you know | a [`Group`]: how many may be left out, who is worse than the others, who warms up |
+//! | do all of that yourself | an [`Endpoint`] for each server: asking it is one load |
 //! | only count | [`Registry::is_fall_down`], [`add_fall_down`](Registry::add_fall_down), [`add_rise_up`](Registry::add_rise_up) |
 //! | operate | [`Registry::status`], [`journal`](Registry::journal), [`force_down`](Registry::force_down), [`drain`](Registry::drain), [`reset`](Registry::reset) |
 //! | observe | [`Registry::subscribe`] |
@@ -58,8 +59,9 @@
 //!
 //! By default a down address is free for everybody again after a minute, as in the classic design.
 //! [`Recovery::Probe`] lets one caller at a time find out instead, and backs off from an address
-//! that stays dead; servers want that. [`states`] tells what an address goes through, [`internals`]
-//! how that is kept, [`orderings`] why each atomic is as strong as it is.
+//! that stays dead; servers want that. [`states`] tells what an address goes through, [`groups`] what
+//! several do together, [`internals`] how that is kept, [`orderings`] why each atomic is as strong as
+//! it is.
 //!
 //! # What it promises
 //!
@@ -71,6 +73,7 @@
 //! | [`Registry::add_rise_up`], a success of [`Attempt::end`] | lock-free; on a healthy address wait-free and writes nothing |
 //! | [`Registry::add_fall_down`], other outcomes of [`Attempt::end`], overrides | lock-free once an address is tracked; its first takes a shard lock that no reader waits on |
 //! | [`Permit::end`] | lock-free |
+//! | [`Member::is_eligible`], [`Member::weight`], [`Members::choose`] | wait-free, no write, no allocation |
 //! | [`Registry::statuses`], [`subscribe`](Registry::subscribe), [`export`](Registry::export) | one shard lock after another, for reading |
 //!
 //! Healthy addresses have no record at all: memory follows the number of *failing* addresses (130 to
@@ -84,6 +87,8 @@ mod connect;
 mod endpoint;
 mod error;
 mod event;
+mod gate;
+mod group;
 mod health_check;
 mod index;
 mod journal;
@@ -112,6 +117,10 @@ pub use error::{AlreadyInUse, PolicyError};
 #[cfg(feature = "tokio")]
 pub use error::{ConnectError, DialFailure, DialFault};
 pub use event::{Transition, Transitions};
+pub use group::{
+    Denied, Effect, Group, GroupBuilder, GroupCounts, GroupPolicy, GroupPolicyBuilder, Member,
+    MemberStatus, Members, Mode, Outlier, Right, Rule, Sweep,
+};
 pub use health_check::HealthCheck;
 pub use journal::JournalEntry;
 pub use outcome::{Cause, Outcome, Weight};
@@ -123,6 +132,9 @@ pub use snapshot::{Imported, LastFailure, Snapshot, SnapshotEntry, SnapshotError
 
 #[doc = include_str!("docs/states.md")]
 pub mod states {}
+
+#[doc = include_str!("docs/groups.md")]
+pub mod groups {}
 
 #[doc = include_str!("docs/internals.md")]
 pub mod internals {}

@@ -56,6 +56,8 @@ pub enum Cause {
     Slow,
     /// It asked to be left alone for a while.
     RateLimited,
+    /// Too many of its answers were failures, for themselves or beside those of its group.
+    Outlier,
 }
 
 /// What a failure of some cause weighs.
@@ -80,7 +82,7 @@ impl Outcome {
 
 impl Cause {
     /// Every cause.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Reported,
         Self::Refused,
         Self::Reset,
@@ -92,6 +94,7 @@ impl Cause {
         Self::ServerError,
         Self::Slow,
         Self::RateLimited,
+        Self::Outlier,
     ];
 
     /// The word that configuration, metrics and snapshots use: `timed_out`.
@@ -109,6 +112,7 @@ impl Cause {
             Self::ServerError => "server_error",
             Self::Slow => "slow",
             Self::RateLimited => "rate_limited",
+            Self::Outlier => "outlier",
         }
     }
 
@@ -148,6 +152,7 @@ impl Cause {
             Self::ServerError => 9,
             Self::Slow => 10,
             Self::RateLimited => 11,
+            Self::Outlier => 12,
         }
     }
 

@@ -89,7 +89,11 @@ impl Default for Weights {
         let is_dial = |cause: &Cause| {
             !matches!(
                 cause,
-                Cause::BadGateway | Cause::ServerError | Cause::Slow | Cause::RateLimited
+                Cause::BadGateway
+                    | Cause::ServerError
+                    | Cause::Slow
+                    | Cause::RateLimited
+                    | Cause::Outlier
             )
         };
         Cause::ALL

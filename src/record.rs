@@ -7,13 +7,12 @@
 use std::sync::atomic::AtomicU64 as PlainU64;
 use std::time::Duration;
 
-use once_cell::race::OnceBox;
-
 use crate::address::{Key, PLACE_BITS};
+use crate::gate::{Gate, Slot};
 use crate::journal::{Change, Journal, JournalEntry};
 use crate::outcome::Cause;
-use crate::state::{Event, Moment, lapsed, step};
-use crate::sync::{AtomicU64, Link, OnceLock, Ordering, order};
+use crate::state::{Event, Moment, is_out, is_taken_down, lapsed, lapsed_for, spared, step};
+use crate::sync::{AtomicU64, Link, OnceBox, OnceLock, Ordering, order};
 use crate::usual::Usual;
 use crate::word::{INCARNATION_MASK, Tick, Word};
 
@@ -195,6 +194,9 @@ impl Record {
     /// Exchanges the word for what `event` makes of it, as long as it is of `seen`'s incarnation
     /// and of the generation in which the attempt of `ticket` began, if there was one.
     ///
+    /// With a `gate`, a word is taken down only for a slot of it, which is the word's until it is
+    /// up again.
+    ///
     /// Lock-free: an exchange is lost only to another that succeeded, and what it wrote is a
     /// different word, since `step` writes nothing where nothing changes.
     pub(crate) fn apply(
@@ -203,8 +205,10 @@ impl Record {
         ticket: Option<Ticket>,
         event: Event,
         moment: &Moment<'_>,
+        gate: Option<&Gate>,
     ) -> Applied {
         let incarnation = seen.incarnation();
+        let mut slot = None;
         loop {
             if !seen.is_taken() || seen.incarnation() != incarnation {
                 return Applied::Gone;
@@ -212,14 +216,29 @@ impl Record {
             if ticket.is_some_and(|ticket| !ticket.is_current(record, seen)) {
                 return Applied::Same;
             }
-            let next = step(seen, event, moment);
+            let mut next = step(seen, event, moment);
+            let is_trip = !is_taken_down(seen) && is_taken_down(next);
+            let mut is_refused = false;
+            if is_trip && let Some(gate) = gate {
+                slot = slot.or_else(|| gate.reserve());
+                is_refused = slot.is_none();
+            }
+            if is_refused {
+                next = spared(seen, moment);
+            }
             if next == seen {
+                note_refusal(gate, is_refused);
                 return Applied::Same;
+            }
+            if is_out(seen) && !is_out(next) {
+                record.note_return(seen, moment);
             }
             let is_to_be_told = next.generation() != seen.generation();
             let holder = is_to_be_told.then(|| Link::clone(record));
             match record.exchange(seen, next) {
                 Ok(()) => {
+                    note_refusal(gate, is_refused);
+                    pass_slot(gate, slot, seen, next);
                     return Applied::Changed {
                         before: seen,
                         after: next,
@@ -307,7 +326,42 @@ impl Record {
 
     /// `word` is what the change made of the record's.
     pub(crate) fn write_journal(&self, change: Change, word: Word) {
-        self.journal.get_or_init(Box::default).write(change, word);
+        self.own_journal().write(change, word);
+    }
+
+    fn own_journal(&self) -> &Journal {
+        self.journal.get_or_init(|| Box::new(Journal::new()))
+    }
+
+    /// `seen` is about to be up again: now, or since time alone brought it up.
+    fn note_return(&self, seen: Word, moment: &Moment<'_>) {
+        let now = moment.now.max(seen.tick());
+        let ago = lapsed_for(seen, &Moment { now, ..*moment });
+        self.begin_return(seen, ago.map_or(now, |ago| now.before(ago)));
+    }
+
+    /// Counts `word`'s address as one that came back at `at`.
+    pub(crate) fn begin_return(&self, word: Word, at: Tick) {
+        self.own_journal().note_return(word, at);
+    }
+
+    /// When `word`'s address came back, if it did.
+    #[inline]
+    pub(crate) fn back_since(&self, word: Word) -> Option<Tick> {
+        self.journal.get()?.back_since(word)
+    }
+
+    /// Whether its verdict has never changed.
+    #[inline]
+    pub(crate) fn is_untried(&self) -> bool {
+        self.journal.get().is_none()
+    }
+
+    /// Forgets the return of `at`.
+    pub(crate) fn forget_return(&self, word: Word, at: Tick) {
+        if let Some(journal) = self.journal.get() {
+            journal.forget_return(word, at);
+        }
     }
 
     /// The last changes of `word`'s address.
@@ -334,6 +388,22 @@ impl Record {
 pub(crate) fn is_spent(word: Word, moment: &Moment<'_>) -> bool {
     let now = moment.now.max(word.tick());
     word.is_neutral() || lapsed(word, &Moment { now, ..*moment }).is_neutral()
+}
+
+/// The word has been exchanged: its slot is its own, or is given back. One that it did not need is
+/// dropped.
+fn pass_slot(gate: Option<&Gate>, slot: Option<Slot<'_>>, before: Word, after: Word) {
+    match (is_taken_down(before), is_taken_down(after), gate) {
+        (false, true, _) => slot.into_iter().for_each(Slot::keep),
+        (true, false, Some(gate)) => gate.release(),
+        _ => {}
+    }
+}
+
+fn note_refusal(gate: Option<&Gate>, is_refused: bool) {
+    if is_refused && let Some(gate) = gate {
+        gate.note_refusal();
+    }
 }
 
 fn tag(key: Key, charge: Charge, word: Word) -> u64 {

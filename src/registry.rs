@@ -10,6 +10,7 @@ use crate::admit::{Admission, Attempt};
 use crate::clock::{Clock, MonotonicClock};
 use crate::endpoint::Endpoint;
 use crate::event::Transitions;
+use crate::gate::Gate;
 use crate::journal::JournalEntry;
 use crate::outcome::{Cause, Outcome};
 use crate::policy::Policy;
@@ -36,6 +37,7 @@ pub struct RegistryBuilder {
     policy: Policy,
     capacity: usize,
     clock: Arc<dyn Clock>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Registry {
@@ -51,6 +53,7 @@ impl Registry {
             policy: Policy::default(),
             capacity: DEFAULT_CAPACITY,
             clock: Arc::new(MonotonicClock::new()),
+            gate: None,
         }
     }
 
@@ -385,7 +388,6 @@ impl Registry {
         self.shared.overflow()
     }
 
-    #[cfg(any(test, feature = "tokio"))]
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -423,11 +425,18 @@ impl RegistryBuilder {
         self
     }
 
+    /// Words go down only through the gate. For registries whose addresses all have handles: one
+    /// that is new comes in without asking.
+    pub(crate) fn gate(mut self, gate: Arc<Gate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
     /// Makes the registry.
     #[must_use]
     pub fn build(self) -> Registry {
         let policy = Arc::new(self.policy);
-        let shared = Shared::new(Arc::clone(&policy), self.capacity, self.clock);
+        let shared = Shared::new(Arc::clone(&policy), self.capacity, self.clock, self.gate);
         Registry {
             shared: Arc::new(shared),
             policy,

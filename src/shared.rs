@@ -14,6 +14,7 @@ pub(crate) use self::recording::Admitted;
 use crate::address::{AddressHash, Key};
 use crate::clock::Clock;
 use crate::event::{Hub, Transitions};
+use crate::gate::Gate;
 use crate::index::Index;
 use crate::journal::JournalEntry;
 use crate::policy::Policy;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     /// The registry's own, by which records are given up. Handles may have others.
     policy: Arc<Policy>,
     hub: Arc<Hub>,
+    /// How many words may be down at once; `None` where that is all the same.
+    gate: Option<Arc<Gate>>,
     #[cfg(test)]
     pause: tests::Pause,
 }
@@ -72,7 +75,12 @@ pub(crate) struct Case<'a> {
 }
 
 impl Shared {
-    pub(crate) fn new(policy: Arc<Policy>, capacity: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        policy: Arc<Policy>,
+        capacity: usize,
+        clock: Arc<dyn Clock>,
+        gate: Option<Arc<Gate>>,
+    ) -> Self {
         let hash = AddressHash::random();
         let tally = Tally {
             charged: AtomicUsize::new(0),
@@ -89,6 +97,7 @@ impl Shared {
             capacity,
             policy,
             hub: Arc::default(),
+            gate,
             #[cfg(test)]
             pause: tests::Pause::default(),
         }
@@ -100,6 +109,14 @@ impl Shared {
 
     pub(crate) fn overflow(&self) -> u64 {
         self.tally.overflow.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    fn gate(&self) -> Option<&Gate> {
+        self.gate.as_deref()
     }
 
     /// Another policy is about to judge this evidence.

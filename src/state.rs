@@ -9,7 +9,8 @@
 mod reading;
 
 pub(crate) use self::reading::{
-    Verdict, is_down, is_up_at_any_time, kept_for, lapsed, longest, span_code, span_of, verdict,
+    Verdict, is_down, is_up_at_any_time, kept_for, lapsed, lapsed_for, longest, span_code, span_of,
+    verdict,
 };
 use self::reading::{cleared, is_expired, is_leased};
 use crate::outcome::Weight;
@@ -75,6 +76,8 @@ pub(crate) enum Event {
     Reset,
     /// Evidence from elsewhere, as it was there; its incarnation means nothing here.
     Restore(Word),
+    /// What time has undone is to be written down, for whoever counts words that are down.
+    Lapse,
 }
 
 /// How a probe ended.
@@ -111,7 +114,8 @@ pub(crate) fn step(word: Word, event: Event, moment: &Moment<'_>) -> Word {
         Event::Admit => admitted(current, moment),
         Event::Settle(lease, settled) => settle(current, lease, settled, moment),
         Event::Restore(other) => restored(current, word.tick(), other, moment),
-        Event::Release => return word,
+        Event::Lapse if is_taken_down(word) && !is_taken_down(current) => return current,
+        Event::Release | Event::Lapse => return word,
     };
     // What had lapsed is written down only by what changes something.
     if next == current { word } else { next }
@@ -336,6 +340,31 @@ fn restored(word: Word, known: Tick, other: Word, moment: &Moment<'_>) -> Word {
         next.next_generation()
     } else {
         next
+    }
+}
+
+/// Down by evidence: not by an operator's word, and not set aside by its own wish.
+#[inline]
+pub(crate) fn is_taken_down(word: Word) -> bool {
+    matches!(word.phase(), Phase::Down | Phase::Rising | Phase::Probing)
+}
+
+/// Whether it is not to be used until somebody has written otherwise, or time has: by evidence, or
+/// by an operator's word.
+pub(crate) fn is_out(word: Word) -> bool {
+    is_taken_down(word) || matches!(word.phase(), Phase::ForcedDown | Phase::Drained)
+}
+
+/// What is made of a word whose trip may not happen: one failure short of it, so that the next one
+/// asks again.
+pub(crate) fn spared(word: Word, moment: &Moment<'_>) -> Word {
+    let now = moment.now.max(word.tick());
+    let current = lapsed(word, &Moment { now, ..*moment });
+    match current.phase() {
+        Phase::Up | Phase::Suspect | Phase::Raced => current
+            .with(current.phase(), moment.rules.max_fails.saturating_sub(1))
+            .at(now),
+        _ => word,
     }
 }
 

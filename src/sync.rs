@@ -6,7 +6,9 @@
 //! the map is a `HashMap` under the checker's mutex: neither sees into a `DashMap`, and both would
 //! hang on its locks.
 
-pub(crate) use imp::{AtomicU8, AtomicU64, AtomicUsize, Ledger, Link, OnceLock, Ordering};
+pub(crate) use imp::{
+    AtomicU8, AtomicU64, AtomicUsize, Ledger, Link, Mutex, OnceBox, OnceLock, Ordering,
+};
 
 /// What the ledger did with a key.
 pub(crate) enum Entered<V> {
@@ -74,8 +76,9 @@ mod imp {
 
     use super::Entered;
 
+    pub(crate) use once_cell::race::OnceBox;
     pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-    pub(crate) use std::sync::{Arc as Link, OnceLock};
+    pub(crate) use std::sync::{Arc as Link, Mutex, OnceLock};
 
     /// Who is a member: a map that is locked shard by shard, and only by those who change it or
     /// list it.
@@ -128,11 +131,11 @@ mod imp {
     #[cfg(risefall_shuttle)]
     use shuttle as checker;
 
-    use checker::sync::Mutex;
     use checker::sync::atomic::AtomicBool;
 
     use super::Entered;
 
+    pub(crate) use checker::sync::Mutex;
     pub(crate) use checker::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
     #[cfg(risefall_loom)]
     pub(crate) use loom::sync::Arc as Link;
@@ -181,6 +184,40 @@ mod imp {
 
         pub(crate) fn len(&self) -> usize {
             self.map.lock().unwrap().len()
+        }
+    }
+
+    /// A box that whoever needs it first makes. Behind a lock, whose ordering the checker sees: the
+    /// real one lets several make theirs and keeps the first.
+    pub(crate) struct OnceBox<T> {
+        cell: std::sync::OnceLock<Box<T>>,
+        ready: AtomicBool,
+        making: Mutex<()>,
+    }
+
+    #[allow(clippy::unwrap_used)] // a poisoned lock is a failed model
+    impl<T> OnceBox<T> {
+        pub(crate) fn new() -> Self {
+            Self {
+                cell: std::sync::OnceLock::new(),
+                ready: AtomicBool::new(false),
+                making: Mutex::new(()),
+            }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            let is_ready = self.ready.load(Ordering::Acquire);
+            self.cell.get().filter(|_| is_ready).map(|made| &**made)
+        }
+
+        pub(crate) fn get_or_init(&self, make: impl FnOnce() -> Box<T>) -> &T {
+            if let Some(made) = self.get() {
+                return made;
+            }
+            let _making = self.making.lock().unwrap();
+            let made = self.cell.get_or_init(make);
+            self.ready.store(true, Ordering::Release);
+            made
         }
     }
 

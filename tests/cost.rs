@@ -13,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use risefall::Registry;
+use risefall::{Cause, Group, GroupPolicy, Outcome, Registry};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -135,8 +135,59 @@ fn churn_is_bounded() {
     assert!(registry.len() <= capacity as usize);
 }
 
+/// Whatever state the members are in, and for whoever tells as well.
+fn choosing_among_a_group_allocates_nothing() {
+    let registry = Registry::builder().capacity(1_000).build();
+    let policy = GroupPolicy::builder().slow_start(std::time::Duration::from_secs(60), 10);
+    let group = Group::new(&registry, policy.build().unwrap());
+    group.set((0..100u16).map(|host| (v4(host.into()), 1 + host % 3)));
+    let failed = Outcome::Failed(Cause::BadGateway);
+    let told = std::time::Duration::from_millis(1);
+    let mut members = group.members();
+    for (nth, member) in members.iter().enumerate() {
+        // A third ejected, a third down by dials and up again, the rest well.
+        match nth % 3 {
+            0 => (0..3).for_each(|_| member.end(member.admit_anyway(), failed, told)),
+            1 => {
+                (0..3).for_each(|_| member.dial().add_fall_down());
+                (0..2).for_each(|_| member.dial().add_rise_up());
+            }
+            _ => member.end(member.admit_anyway(), Outcome::Success, told),
+        }
+    }
+    assert!(group.counts().ejected > 30);
+    let count = allocations(|| {
+        for seed in 0..10_000 {
+            group.refresh(&mut members);
+            assert!(members.choose(seed).is_some());
+            let now = group.now();
+            for member in members.iter() {
+                let _ = member.is_eligible();
+                let _ = member.weight(now);
+            }
+            let (member, right) = members.admit(seed).unwrap();
+            member.end(right, Outcome::Success, told);
+        }
+    });
+    assert!(
+        count <= members.len(),
+        "{count}: at most each member's first count"
+    );
+    let again = allocations(|| {
+        for seed in 0..10_000 {
+            let (member, right) = members.admit(seed).unwrap();
+            member.end(right, Outcome::Success, told);
+        }
+    });
+    assert_eq!(again, 0, "choices and successes");
+    members.iter().for_each(|member| member.dial().force_down());
+    let none = allocations(|| (0..100).for_each(|seed| assert!(members.admit(seed).is_none())));
+    assert_eq!(none, 0, "when nobody is to be had");
+}
+
 #[test]
 fn costs() {
+    choosing_among_a_group_allocates_nothing();
     reads_and_successes_allocate_nothing();
     a_failing_address_costs_at_most_160_bytes_at_any_fill();
     churn_is_bounded();

@@ -134,6 +134,39 @@ impl Shared {
         }
     }
 
+    /// The outcome of an attempt by a handle, whose record is there.
+    pub(crate) fn settle_attempt(&self, case: Case<'_>, ticket: Ticket, outcome: Outcome) {
+        if let Some(news) = News::from_outcome(outcome, case.policy) {
+            let ticket = Some(ticket);
+            self.happen(case, News { ticket, ..news }, Charge::Pinned);
+        }
+    }
+
+    /// Takes the record's word down at once, if its verdict is still that of `ticket`. Whether this
+    /// call did.
+    pub(crate) fn eject(
+        &self,
+        case: Case<'_>,
+        record: &Link<Record>,
+        ticket: Ticket,
+        cause: Cause,
+    ) -> bool {
+        let event = Event::Failure(Weight::Trip);
+        let (moment, ticket) = (self.moment(case), Some(ticket));
+        match Record::apply(record, record.word(), ticket, event, &moment, self.gate()) {
+            Applied::Changed {
+                before,
+                after,
+                holder,
+            } => {
+                self.tell(case, record, before, after, Some(cause));
+                drop(holder);
+                !state::is_taken_down(before) && state::is_taken_down(after)
+            }
+            Applied::Same | Applied::Gone => false,
+        }
+    }
+
     /// A dial to it has been silent for longer than usual.
     #[cfg(feature = "tokio")]
     pub(crate) fn note_silence(&self, case: Case<'_>, ticket: Ticket) {
@@ -166,7 +199,7 @@ impl Shared {
             if verdict.state != State::ProbeDue {
                 return Admitted::As(verdict);
             }
-            match Record::apply(record, word, None, Event::Admit, &moment) {
+            match Record::apply(record, word, None, Event::Admit, &moment, self.gate()) {
                 Applied::Changed {
                     before,
                     after,
@@ -259,7 +292,8 @@ impl Shared {
         word: Word,
         news: News,
     ) -> Applies {
-        match Record::apply(record, word, news.ticket, news.event, &self.moment(case)) {
+        let moment = self.moment(case);
+        match Record::apply(record, word, news.ticket, news.event, &moment, self.gate()) {
             Applied::Gone => Applies::Gone,
             Applied::Same => Applies::Same,
             Applied::Changed {

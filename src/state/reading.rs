@@ -30,22 +30,29 @@ pub(crate) fn lapsed(word: Word, moment: &Moment<'_>) -> Word {
                 unless(span, up)
             }
         }
-        Phase::Down | Phase::Rising => {
-            let limit = match rules.probes {
-                Some(_) => down_for(word, moment).and(rules.forget_after),
-                None => rules.fail_timeout,
-            };
-            unless(limit, cleared(word))
-        }
-        Phase::Probing => {
-            let limit = match rules.probes {
-                Some(probes) => probes.lease.and(rules.forget_after),
-                None => rules.fail_timeout,
-            };
-            unless(limit, cleared(word))
-        }
-        _ => word,
+        _ => match down_until(word, moment) {
+            Some(limit) => unless(limit, cleared(word)),
+            None => word,
+        },
     }
+}
+
+/// The age at which a word that was taken down is up by time alone; `None` of any other.
+fn down_until(word: Word, moment: &Moment<'_>) -> Option<Ticks> {
+    let rules = moment.rules;
+    let tried_for = match (word.phase(), rules.probes) {
+        (Phase::Down | Phase::Rising | Phase::Probing, None) => return Some(rules.fail_timeout),
+        (Phase::Down | Phase::Rising, Some(_)) => down_for(word, moment),
+        (Phase::Probing, Some(probes)) => probes.lease,
+        _ => return None,
+    };
+    Some(tried_for.and(rules.forget_after))
+}
+
+/// How long ago time alone has brought up a word that was taken down; `None` if it has not.
+pub(crate) fn lapsed_for(word: Word, moment: &Moment<'_>) -> Option<Ticks> {
+    let (age, limit) = (moment.now.since(word.tick()), down_until(word, moment)?);
+    (age > limit).then(|| Ticks(age.0 - limit.0))
 }
 
 /// What a reader is told, and for how long it will be told that.

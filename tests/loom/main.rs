@@ -13,5 +13,6 @@
 )]
 
 mod evidence;
+mod groups;
 mod probes;
 mod world;

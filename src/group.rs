@@ -1,0 +1,451 @@
+//! What needs more than one address: how many may be left out at once, what to do when too few are
+//! left, who is worse than the others, and how much those get who come back.
+//!
+//! A group is a list of servers that do the same thing. Each has the **dial** word of its address,
+//! which the whole process shares, and a **service** word of the group's own, which says what the
+//! server answered here: two groups that name one address share what dials say of it and judge its
+//! answers each by thresholds of its own. A member is used when no word says down.
+//!
+//! What the group adds to that is in force before anything happens, not repaired after it:
+//!
+//! - A service word goes down only for a slot of the group's cap, reserved by one exchange before
+//!   the trip (`gate.rs`): no race takes out more than may be out.
+//! - A choice loads words from a list that never changes. What has to look at everybody, the rates
+//!   and the count of who is down by dials, is done by [`Group::sweep`], which whoever owns the
+//!   group calls now and then, with the time.
+//! - Nothing here starts a thread, sleeps or reads a clock but the registry's.
+
+mod member;
+mod members;
+mod outlier;
+mod policy;
+mod sweep;
+mod window;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64 as PlainU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use self::member::{Core, Seat};
+pub use self::member::{Denied, Member, MemberStatus, Right};
+pub use self::members::Members;
+pub use self::outlier::Rule;
+pub use self::policy::{GroupPolicy, GroupPolicyBuilder, Mode};
+use self::sweep::Roster;
+pub use self::sweep::{Effect, Outlier, Sweep};
+use self::window::Tally;
+use crate::address::Key;
+use crate::event::Transitions;
+use crate::gate::{Gate, SEATS_MOST};
+use crate::registry::Registry;
+use crate::sync::Mutex;
+use crate::word::Ticks;
+
+/// Servers that do the same thing, judged together.
+///
+/// Cloning gives another handle to the same group. A member costs about half a KiB, and one KiB more
+/// from its first call on if rates are judged.
+///
+/// ```
+/// use std::time::Duration;
+/// use risefall::{Cause, Group, GroupPolicy, Outcome, Policy, Registry};
+///
+/// let dials = Registry::new(Policy::default());
+/// let group = Group::new(&dials, GroupPolicy::default());
+/// group.set((1..=3u8).map(|host| (([192, 0, 2, host], 80).into(), 1)));
+///
+/// let mut members = group.members(); // kept by whoever chooses
+/// for request in 0..9 {
+///     group.refresh(&mut members); // one load, unless members have changed
+///     let Some((server, right)) = members.admit(request) else { break };
+///     let answer = Outcome::Failed(Cause::BadGateway); // ... of server.address()
+///     server.end(right, answer, Duration::from_millis(3));
+/// }
+/// // All three fail; one of three may be ejected.
+/// let _ = group.sweep(group.now());
+/// assert!(group.counts().ejected <= 1);
+/// ```
+#[derive(Clone)]
+pub struct Group {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dials: Registry,
+    checks: Option<Registry>,
+    /// Of this group's members alone, all of which have handles.
+    service: Registry,
+    core: Arc<Core>,
+    /// Swapped whole by `change`, which the roster's lock keeps to one at a time.
+    members: ArcSwap<Members>,
+    /// Of `members`. Written by `change` after the swap, read by `refresh`. `Relaxed`: who finds a
+    /// new number and still the old list looks again the next time.
+    version: PlainU64,
+    roster: Mutex<Roster>,
+}
+
+/// Choices for a group beyond its policy.
+#[derive(Debug)]
+#[must_use = "call `build` to get the group"]
+pub struct GroupBuilder {
+    dials: Registry,
+    checks: Option<Registry>,
+    policy: GroupPolicy,
+    capacity: usize,
+}
+
+/// What a group counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct GroupCounts {
+    /// Its members.
+    pub members: u32,
+    /// Those that no word was against, when it was last counted: at a sweep for dials and checks,
+    /// at once for answers.
+    pub live: u32,
+    /// Those that are ejected: by answers, until they have come back.
+    pub ejected: u32,
+    /// How many may be at once.
+    pub most_ejected: u32,
+    /// How often one was, since the start.
+    pub ejections: u64,
+    /// How often one would have been, but for the cap, since the start.
+    pub spared: u64,
+    /// Whether so few are live that answers and checks are passed over.
+    pub is_failing_open: bool,
+}
+
+impl Group {
+    /// A group without members, whose dials are those of the registry, by the policy of that handle.
+    #[must_use]
+    pub fn new(dials: &Registry, policy: GroupPolicy) -> Self {
+        Self::builder(dials).policy(policy).build()
+    }
+
+    /// For checks or another size.
+    pub fn builder(dials: &Registry) -> GroupBuilder {
+        GroupBuilder {
+            dials: dials.clone(),
+            checks: None,
+            policy: GroupPolicy::default(),
+            capacity: DEFAULT_CAPACITY,
+        }
+    }
+
+    /// The members as they are now. Whoever chooses keeps the list and [refreshes](Self::refresh)
+    /// it.
+    ///
+    /// # Progress
+    ///
+    /// Lock-free.
+    #[must_use]
+    pub fn members(&self) -> Arc<Members> {
+        self.shared.members.load_full()
+    }
+
+    /// Makes `members` the list as it is now. Whether it was another.
+    ///
+    /// # Progress
+    ///
+    /// Wait-free and one load while nothing has changed, lock-free otherwise.
+    #[inline]
+    pub fn refresh(&self, members: &mut Arc<Members>) -> bool {
+        if members.version == self.shared.version.load(Ordering::Relaxed) {
+            return false;
+        }
+        *members = self.members();
+        true
+    }
+
+    /// Makes the members what is given, each address with its weight (at least 1), in that order.
+    /// Of an address that is given twice the first counts; so do the first 2 097 151 members.
+    ///
+    /// Who stays keeps all that is known of it. Who leaves is forgotten: its slot of the cap is free
+    /// at once, and what comes late from it changes nothing. Who joins a group that had members
+    /// begins as one that has come back, with a slow start.
+    ///
+    /// # Progress
+    ///
+    /// Waits for other changes of the members and for sweeps; nobody who chooses waits for it.
+    pub fn set(&self, servers: impl IntoIterator<Item = (SocketAddr, u16)>) {
+        let servers = servers.into_iter().collect();
+        self.change(|_, policy| (servers, policy));
+    }
+
+    /// One more member, or another weight of one. As [`set`](Self::set).
+    ///
+    /// # Progress
+    ///
+    /// As [`set`](Self::set).
+    pub fn add(&self, address: SocketAddr, weight: u16) {
+        let address = Key::of(&address).address();
+        self.change(|mut servers, policy| {
+            match servers.iter_mut().find(|one| one.0 == address) {
+                Some(known) => known.1 = weight,
+                None => servers.push((address, weight)),
+            }
+            (servers, policy)
+        });
+    }
+
+    /// One member less. As [`set`](Self::set).
+    ///
+    /// # Progress
+    ///
+    /// As [`set`](Self::set).
+    pub fn remove(&self, address: &SocketAddr) {
+        let address = Key::of(address).address();
+        self.change(|mut servers, policy| {
+            servers.retain(|one| one.0 != address);
+            (servers, policy)
+        });
+    }
+
+    /// Judges by another policy from now on; all that is known stays. Rights that were given before
+    /// are ended by the policy under which they were.
+    ///
+    /// # Progress
+    ///
+    /// As [`set`](Self::set).
+    pub fn set_policy(&self, policy: GroupPolicy) {
+        self.change(|servers, _| (servers, Arc::new(policy)));
+    }
+
+    /// Does what is due: judges rates, gives back the slots of members that time alone has brought
+    /// back, and counts who is down by dials and checks.
+    ///
+    /// `now` is on the registry's clock ([`now`](Self::now)). To be called at
+    /// [`Sweep::next`]; a call that comes too early judges no rates, one that comes late judges those
+    /// of a longer time.
+    ///
+    /// # Progress
+    ///
+    /// Waits for changes of the members; nobody who chooses or tells waits for it.
+    pub fn sweep(&self, now: Duration) -> Sweep {
+        let mut roster = self.roster();
+        let members = self.members();
+        members.iter().for_each(|member| member.tidy());
+        let sweep = roster.judge(&members, now);
+        members.count_unreachable();
+        roster.tidy();
+        sweep
+    }
+
+    /// The time of the registry's clock.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.shared.core.clock.elapsed()
+    }
+
+    /// What it counts, at this moment.
+    #[must_use]
+    pub fn counts(&self) -> GroupCounts {
+        let (core, members) = (&self.shared.core, self.members());
+        let seats = core.gate.seats();
+        GroupCounts {
+            members: seats.members,
+            live: core.live(&members.policy),
+            ejected: seats.taken,
+            most_ejected: seats.most,
+            ejections: core.gate.trips(),
+            spared: core.gate.refused(),
+            is_failing_open: core.fails_open(&members.policy),
+        }
+    }
+
+    /// Subscribes to what the group changes about its members: ejections and their ends, in
+    /// [`Mode::Observe`] as if. A member that leaves is told as drained.
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> Transitions {
+        self.shared.service.subscribe(capacity)
+    }
+
+    /// Forgets what the group holds against a member; what dials say is the registry's
+    /// ([`Registry::reset`]).
+    ///
+    /// # Progress
+    ///
+    /// As [`set`](Self::set).
+    pub fn reset(&self, address: &SocketAddr) {
+        // Under the lock, so that it is still a member: who has left must stay drained.
+        let _roster = self.roster();
+        if let Some(member) = self.members().find(address) {
+            member.service().reset();
+        }
+    }
+
+    fn roster(&self) -> impl std::ops::DerefMut<Target = Roster> {
+        let roster = self.shared.roster.lock();
+        // Whoever panicked left whole facts behind: each is one store.
+        roster.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the members and the policy what `to` makes of those that are.
+    fn change(&self, to: impl FnOnce(Servers, Arc<GroupPolicy>) -> (Servers, Arc<GroupPolicy>)) {
+        let mut roster = self.roster();
+        let before = self.members();
+        let servers = before.iter().map(|one| (one.address(), one.given_weight()));
+        let (servers, policy) = to(servers.collect(), Arc::clone(&before.policy));
+        let mut known: HashMap<_, _> = before.iter().map(|one| (one.address(), one)).collect();
+        let is_same_policy = before.policy == policy;
+        let service = Arc::new(policy.service.clone());
+        let mut list = Vec::new();
+        for (address, weight) in distinct(servers) {
+            let stays = known.remove(&address);
+            if let Some(stays) = stays
+                && is_same_policy
+                && stays.given_weight() == weight.max(1)
+            {
+                list.push(Arc::clone(stays));
+                continue;
+            }
+            let seat = stays.map_or_else(
+                || self.seat(&mut roster, address, &before, &policy),
+                |stays| Arc::clone(&stays.seat),
+            );
+            let checks = self.shared.checks.as_ref();
+            let words = (
+                self.shared.dials.endpoint(address),
+                checks.map(|checks| checks.endpoint(address)),
+            );
+            let core = &self.shared.core;
+            list.push(Arc::new(Member::new(
+                seat, weight, words, &policy, &service, core,
+            )));
+        }
+        self.put_in_force(&before, list, policy, || {
+            for gone in known.into_values() {
+                gone.service().drain();
+                roster.left.push(Arc::clone(&gone.seat));
+            }
+        });
+        roster.tidy();
+    }
+
+    /// The cap is the lower of both while members come and go.
+    fn put_in_force(
+        &self,
+        before: &Members,
+        list: Vec<Arc<Member>>,
+        policy: Arc<GroupPolicy>,
+        leave: impl FnOnce(),
+    ) {
+        let core = &self.shared.core;
+        let members = u32::try_from(list.len()).unwrap_or(SEATS_MOST);
+        let most = policy.most_ejected(members);
+        core.gate.resize(members, most.min(core.gate.seats().most));
+        let version = before.version.wrapping_add(1);
+        let next = Arc::new(Members::new(list, version, policy, Arc::clone(core)));
+        self.shared.members.store(Arc::clone(&next));
+        self.shared.version.store(version, Ordering::Relaxed);
+        leave();
+        core.gate.resize(members, most);
+        next.count_unreachable();
+    }
+
+    /// A seat for who joins.
+    fn seat(
+        &self,
+        roster: &mut Roster,
+        address: SocketAddr,
+        before: &Members,
+        policy: &GroupPolicy,
+    ) -> Arc<Seat> {
+        let seat = roster.take_back(address).unwrap_or_else(|| {
+            Arc::new(Seat {
+                service: self.shared.service.endpoint(address),
+                tally: Tally::default(),
+            })
+        });
+        // Who left was drained.
+        seat.service.release();
+        if before.is_empty() {
+            seat.service.forget_return(Ticks(0));
+        } else if policy.has_slow_start() {
+            seat.service.begin_return();
+        }
+        seat
+    }
+}
+
+type Servers = Vec<(SocketAddr, u16)>;
+
+/// Each address once, in its canonical form.
+fn distinct(servers: Servers) -> impl Iterator<Item = (SocketAddr, u16)> {
+    let mut seen = HashSet::new();
+    let canonical = servers
+        .into_iter()
+        .map(|(address, weight)| (Key::of(&address).address(), weight));
+    canonical
+        .filter(move |(address, _)| seen.insert(*address))
+        .take(SEATS_MOST as usize)
+}
+
+impl GroupBuilder {
+    /// What the group may do. Default: [`GroupPolicy::default`].
+    pub fn policy(mut self, policy: GroupPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The registry in which active checks write, by the policy of that handle: a member that its
+    /// word says is down is not used. Default: none.
+    pub fn checks(mut self, checks: &Registry) -> Self {
+        self.checks = Some(checks.clone());
+        self
+    }
+
+    /// About how many members there will be; default 256. There may be more, whose failures then
+    /// take a longer walk. Each slot costs 4.25 bytes.
+    pub fn capacity(mut self, members: usize) -> Self {
+        self.capacity = members;
+        self
+    }
+
+    /// Makes the group, without members.
+    #[must_use]
+    pub fn build(self) -> Group {
+        let gate = Arc::new(Gate::new());
+        let clock = Arc::clone(self.dials.shared().clock());
+        let service = Registry::builder()
+            .policy(self.policy.service.clone())
+            .capacity(self.capacity)
+            .clock(Arc::clone(&clock))
+            .gate(Arc::clone(&gate))
+            .build();
+        let core = Arc::new(Core {
+            gate,
+            clock,
+            unreachable: AtomicU32::new(0),
+        });
+        let members = Members::new(Vec::new(), 0, Arc::new(self.policy), Arc::clone(&core));
+        let shared = Shared {
+            dials: self.dials,
+            checks: self.checks,
+            service,
+            core,
+            members: ArcSwap::from_pointee(members),
+            version: PlainU64::new(0),
+            roster: Mutex::new(Roster::default()),
+        };
+        Group {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Members of a group, unless told otherwise.
+const DEFAULT_CAPACITY: usize = 256;
