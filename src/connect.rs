@@ -2,8 +2,10 @@
 //! that knows health.
 //!
 //! `order.rs` says which addresses are dialled and in which order, `race.rs` runs them against each
-//! other, `flight.rs` is one dial and what it tells. Here is the public door.
+//! other, `flight.rs` is one dial and what it tells, `dial.rs` how its stream is opened. Here is the
+//! public door.
 
+mod dial;
 mod flight;
 mod order;
 mod race;
@@ -16,14 +18,14 @@ use std::time::Duration;
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use self::flight::Tcp;
 use crate::error::ConnectError;
 use crate::judge::Judge;
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::resolve::{Resolve, SystemResolver};
 
-pub use race::Won;
+pub use self::dial::{Dial, TcpDialler};
+pub use self::race::Won;
 
 /// How long a dial may take and what it may risk.
 #[derive(Clone, Copy, Debug)]
@@ -112,11 +114,12 @@ impl Registry {
             .await
     }
 
-    /// Dials with choices of its own: resolver, timeouts, failing open.
+    /// Dials with choices of its own: resolver, dialler, timeouts, failing open.
     pub fn connector(&self) -> Connector {
         Connector {
             registry: self.clone(),
             resolver: SystemResolver,
+            dialler: TcpDialler::new(),
             options: Options::of(self.policy()),
         }
     }
@@ -132,7 +135,7 @@ impl Registry {
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .map_err(ConnectError::Resolve)?
             .collect();
-        let won = race::connect(self, &Tcp, &addresses, &options, deadline).await;
+        let won = race::connect(self, &TcpDialler::new(), &addresses, &options, deadline).await;
         won.map(|won| won.stream)
     }
 }
@@ -140,21 +143,44 @@ impl Registry {
 /// Dials by a registry, with choices of its own. From [`Registry::connector`].
 #[derive(Clone, Debug)]
 #[must_use = "call `connect` to dial"]
-pub struct Connector<R = SystemResolver> {
+pub struct Connector<R = SystemResolver, D = TcpDialler> {
     registry: Registry,
     resolver: R,
+    dialler: D,
     options: Options,
 }
 
-impl<R: Resolve> Connector<R> {
+impl<R: Resolve, D: Dial + Clone + 'static> Connector<R, D> {
     /// Looks names up there. Default: [`SystemResolver`].
-    pub fn resolver<S: Resolve>(self, resolver: S) -> Connector<S> {
+    pub fn resolver<S: Resolve>(self, resolver: S) -> Connector<S, D> {
         let Self {
-            registry, options, ..
+            registry,
+            dialler,
+            options,
+            ..
         } = self;
         Connector {
             registry,
             resolver,
+            dialler,
+            options,
+        }
+    }
+
+    /// Opens streams by that. Default: [`TcpDialler`].
+    ///
+    /// It is cloned for a dial that goes on when another has won.
+    pub fn dialler<E: Dial + Clone + 'static>(self, dialler: E) -> Connector<R, E> {
+        let Self {
+            registry,
+            resolver,
+            options,
+            ..
+        } = self;
+        Connector {
+            registry,
+            resolver,
+            dialler,
             options,
         }
     }
@@ -187,7 +213,7 @@ impl<R: Resolve> Connector<R> {
     /// # Cancel safety
     ///
     /// As [`Registry::connect`].
-    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    pub async fn connect(&self, host: &str, port: u16) -> Result<D::Stream, ConnectError> {
         let deadline = self.options.deadline();
         let addresses = match host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
@@ -196,7 +222,14 @@ impl<R: Resolve> Connector<R> {
                 .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
                 .map_err(ConnectError::Resolve)?,
         };
-        let won = race::connect(&self.registry, &Tcp, &addresses, &self.options, deadline).await;
+        let won = race::connect(
+            &self.registry,
+            &self.dialler,
+            &addresses,
+            &self.options,
+            deadline,
+        )
+        .await;
         won.map(|won| won.stream)
     }
 
@@ -212,9 +245,16 @@ impl<R: Resolve> Connector<R> {
     pub async fn connect_to(
         &self,
         addresses: &[SocketAddr],
-    ) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    ) -> Result<(D::Stream, SocketAddr), ConnectError> {
         let deadline = self.options.deadline();
-        let won = race::connect(&self.registry, &Tcp, addresses, &self.options, deadline).await?;
+        let won = race::connect(
+            &self.registry,
+            &self.dialler,
+            addresses,
+            &self.options,
+            deadline,
+        )
+        .await?;
         Ok((won.stream, won.address))
     }
 }
@@ -233,7 +273,14 @@ pub async fn connect<J: Judge + Clone + 'static>(
     addresses: &[SocketAddr],
 ) -> Result<Won<TcpStream>, ConnectError> {
     let options = Options::of(judge.policy());
-    race::connect(judge, &Tcp, addresses, &options, options.deadline()).await
+    race::connect(
+        judge,
+        &TcpDialler::new(),
+        addresses,
+        &options,
+        options.deadline(),
+    )
+    .await
 }
 
 /// The same for addresses whose order is a choice already, a balancer's, which preferences of ours
@@ -254,7 +301,14 @@ pub async fn connect_in_order<J: Judge + Clone + 'static>(
         keeps_order: true,
         ..Options::of(judge.policy())
     };
-    race::connect(judge, &Tcp, addresses, &options, options.deadline()).await
+    race::connect(
+        judge,
+        &TcpDialler::new(),
+        addresses,
+        &options,
+        options.deadline(),
+    )
+    .await
 }
 
 fn with_timeout(policy: &Policy, timeout: Duration) -> Options {

@@ -108,7 +108,7 @@ mod dial {
         /// The registry says it is down; it was not dialled.
         Down(Status),
         /// The operating system gave an error: the peer's (refused, reset, unreachable) or this
-        /// host's own (no route, out of files, out of ports).
+        /// host's own (no route, out of files, out of ports). Or the caller's dialler did.
         Io(io::Error),
         /// No answer within this time.
         TimedOut(Duration),

@@ -30,6 +30,7 @@
 //! | dial by yourself | [`Registry::try_admit`], then [`Permit::end`] or [`Registry::attempt`] and [`Attempt::end`] |
 //! | balance over servers you know | a [`Group`]: how many may be left out, who is worse than the others, who warms up |
 //! | do all of that yourself | an [`Endpoint`] for each server: asking it is one load |
+//! | speak TLS, or dial what is no TCP | [`Registry::connector`] with a [`Dial`] |
 //! | only count | [`Registry::is_fall_down`], [`add_fall_down`](Registry::add_fall_down), [`add_rise_up`](Registry::add_rise_up) |
 //! | operate | [`Registry::status`], [`journal`](Registry::journal), [`force_down`](Registry::force_down), [`drain`](Registry::drain), [`reset`](Registry::reset) |
 //! | observe | [`Registry::subscribe`] |
@@ -111,7 +112,7 @@ mod word;
 pub use admit::{Admission, Attempt, Permit};
 pub use clock::{CachedClock, Clock, ManualClock, MonotonicClock};
 #[cfg(feature = "tokio")]
-pub use connect::Connector;
+pub use connect::{Connector, Dial, TcpDialler};
 pub use endpoint::Endpoint;
 pub use error::{AlreadyInUse, PolicyError};
 #[cfg(feature = "tokio")]

@@ -1,46 +1,16 @@
 //! One dial, and what it tells of the address.
 
-use std::future::Future;
-use std::io;
+use std::borrow::Borrow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::dial::Dial;
 use crate::admit::Permit;
 use crate::error::DialFault;
 use crate::judge::{Judge, Ticket};
 use crate::outcome::{Cause, Outcome};
-
-/// How a stream is opened. Tests have their own way.
-pub(crate) trait Open: Sync {
-    type Stream: Send + 'static;
-
-    fn open(
-        &self,
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static;
-}
-
-/// TCP of the operating system.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tcp;
-
-impl Open for Tcp {
-    type Stream = TcpStream;
-
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "the future must not borrow the opener"
-    )]
-    fn open(
-        &self,
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<TcpStream>> + Send + 'static {
-        async move { not_ourselves(TcpStream::connect(address).await?) }
-    }
-}
 
 /// By what right an address is dialled: what its verdict is told by.
 #[derive(Debug)]
@@ -88,26 +58,27 @@ impl<J: Judge> Drop for Mark<J> {
 /// # Cancel safety
 ///
 /// Dropping it is telling: see [`Mark`].
-pub(crate) async fn fly<J: Judge, S>(
+pub(crate) async fn fly<J: Judge, D: Dial>(
     judge: J,
-    open: impl Future<Output = io::Result<S>>,
+    dialler: impl Borrow<D>,
     address: SocketAddr,
     right: Right,
     timeout: Duration,
-) -> Result<S, DialFault> {
+) -> Result<D::Stream, DialFault> {
+    let dialler = dialler.borrow();
     let mut mark = Mark {
         judge,
         address,
         began: Instant::now(),
         right: Some(right),
     };
-    match tokio::time::timeout(timeout, open).await {
+    match tokio::time::timeout(timeout, dialler.dial(address)).await {
         Ok(Ok(stream)) => {
             mark.tell(Outcome::Success);
             Ok(stream)
         }
         Ok(Err(error)) => {
-            mark.tell(Outcome::of(&error));
+            mark.tell(dialler.outcome(&error));
             Err(DialFault::Io(error))
         }
         Err(_) => {
@@ -115,20 +86,4 @@ pub(crate) async fn fly<J: Judge, S>(
             Err(DialFault::TimedOut(timeout))
         }
     }
-}
-
-/// Refuses a stream that is connected to itself.
-///
-/// TCP's simultaneous open lets a dial to a closed port of this host succeed when the system picks
-/// that very port as the source: an answer from nobody. A peer that has gone again before it could
-/// be looked at has reset the connection.
-fn not_ourselves(stream: TcpStream) -> io::Result<TcpStream> {
-    let peer = stream.peer_addr().map_err(|error| match error.kind() {
-        io::ErrorKind::NotConnected => io::ErrorKind::ConnectionReset.into(),
-        _ => error,
-    })?;
-    if peer.ip().is_loopback() && stream.local_addr()? == peer {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    Ok(stream)
 }

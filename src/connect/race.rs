@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Options;
-use super::flight::{Open, Right, fly};
+use super::dial::Dial;
+use super::flight::{Right, fly};
 use super::order::{Arranged, Candidate, arrange};
 use crate::admit::Admission;
 use crate::error::{ConnectError, DialFailure, DialFault};
@@ -29,13 +30,13 @@ pub struct Won<S> {
 }
 
 /// Dials what may be dialled of the addresses until `deadline`; the first answer wins.
-pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
+pub(super) async fn connect<J: Judge + Clone + 'static, D: Dial + Clone + 'static>(
     judge: &J,
-    opener: &O,
+    dialler: &D,
     addresses: &[SocketAddr],
     options: &Options,
     deadline: Instant,
-) -> Result<Won<O::Stream>, ConnectError> {
+) -> Result<Won<D::Stream>, ConnectError> {
     let won = |stream, address, dials| Won {
         stream,
         address,
@@ -44,11 +45,11 @@ pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
     let mut failures = match *addresses {
         [] => return Err(ConnectError::NoAddress),
         // The usual case, without a list.
-        [address] => match single(judge, opener, address, options, deadline).await {
+        [address] => match single(judge, dialler, address, options, deadline).await {
             Ok(stream) => return Ok(won(stream, address, 1)),
             Err(fault) => vec![DialFailure { address, fault }],
         },
-        _ => match several(judge, opener, addresses, options, deadline).await {
+        _ => match several(judge, dialler, addresses, options, deadline).await {
             Ok(first) => return Ok(first),
             Err(failures) => failures,
         },
@@ -58,8 +59,8 @@ pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
         && let Some(failure) = failures.get_mut(at)
     {
         let address = failure.address;
-        let dial = Dial::new(judge, opener, options, deadline);
-        match dial.attempt(address).await {
+        let call = Call::new(judge, dialler, options, deadline);
+        match call.attempt(address).await {
             Ok(stream) => return Ok(won(stream, address, dialled(&failures) + 1)),
             Err(fault) => failure.fault = fault,
         }
@@ -67,50 +68,55 @@ pub(super) async fn connect<J: Judge + Clone + 'static, O: Open>(
     Err(failed(failures))
 }
 
-async fn single<J: Judge, O: Open>(
+async fn single<J: Judge, D: Dial>(
     judge: &J,
-    opener: &O,
+    dialler: &D,
     address: SocketAddr,
     options: &Options,
     deadline: Instant,
-) -> Result<O::Stream, DialFault> {
-    let dial = Dial::new(judge, opener, options, deadline);
+) -> Result<D::Stream, DialFault> {
+    let call = Call::new(judge, dialler, options, deadline);
     match judge.try_admit(&address) {
-        Admission::Pass => dial.attempt(address).await,
-        Admission::Probe(permit) => dial.fly(address, Right::Probe(permit)).await,
+        Admission::Pass => call.attempt(address).await,
+        Admission::Probe(permit) => call.fly(address, Right::Probe(permit)).await,
         Admission::Deny { .. } => Err(DialFault::Down(judge.status(&address))),
     }
 }
 
 /// What every dial of one call has in common.
-struct Dial<'a, J, O> {
+struct Call<'a, J, D> {
     judge: &'a J,
-    opener: &'a O,
+    dialler: &'a D,
     connect_timeout: Duration,
     dial_timeout: Duration,
     deadline: Instant,
 }
 
-impl<'a, J: Judge, O: Open> Dial<'a, J, O> {
-    fn new(judge: &'a J, opener: &'a O, options: &Options, deadline: Instant) -> Self {
+impl<'a, J: Judge, D: Dial> Call<'a, J, D> {
+    fn new(judge: &'a J, dialler: &'a D, options: &Options, deadline: Instant) -> Self {
         Self {
             judge,
-            opener,
+            dialler,
             connect_timeout: options.connect_timeout,
             dial_timeout: options.dial_timeout,
             deadline,
         }
     }
 
-    async fn attempt(&self, address: SocketAddr) -> Result<O::Stream, DialFault> {
+    async fn attempt(&self, address: SocketAddr) -> Result<D::Stream, DialFault> {
         let ticket = self.judge.begin(&address);
         self.fly(address, Right::Attempt(ticket)).await
     }
 
     /// Dials until the connect timeout, or gives up at the deadline.
-    async fn fly(&self, address: SocketAddr, right: Right) -> Result<O::Stream, DialFault> {
-        let open = self.opener.open(address);
-        let flight = fly(self.judge, open, address, right, self.connect_timeout);
+    async fn fly(&self, address: SocketAddr, right: Right) -> Result<D::Stream, DialFault> {
+        let flight = fly::<_, D>(
+            self.judge,
+            self.dialler,
+            address,
+            right,
+            self.connect_timeout,
+        );
         let answer = tokio::time::timeout_at(self.deadline, flight).await;
         answer.unwrap_or(Err(DialFault::TimedOut(self.dial_timeout)))
     }
@@ -136,11 +142,11 @@ struct Aside<S> {
     flying: Flying<'static, S>,
 }
 
-struct Race<'a, J, O: Open> {
-    dial: Dial<'a, J, O>,
+struct Race<'a, J, D: Dial> {
+    call: Call<'a, J, D>,
     waiting: std::vec::IntoIter<Candidate>,
-    flights: Vec<Flight<'a, O::Stream>>,
-    aside: Option<Aside<O::Stream>>,
+    flights: Vec<Flight<'a, D::Stream>>,
+    aside: Option<Aside<D::Stream>>,
     failures: Vec<DialFailure>,
 }
 
@@ -152,13 +158,13 @@ enum Next<S> {
     Over,
 }
 
-async fn several<J: Judge + Clone + 'static, O: Open>(
+async fn several<J: Judge + Clone + 'static, D: Dial + Clone + 'static>(
     judge: &J,
-    opener: &O,
+    dialler: &D,
     addresses: &[SocketAddr],
     options: &Options,
     deadline: Instant,
-) -> Result<Won<O::Stream>, Vec<DialFailure>> {
+) -> Result<Won<D::Stream>, Vec<DialFailure>> {
     let standings = addresses
         .iter()
         .map(|&address| (address, judge.standing(&address)));
@@ -168,8 +174,13 @@ async fn several<J: Judge + Clone + 'static, O: Open>(
     }
     let aside = choose_aside(judge, &mut arranged);
     let aside = aside.map(|(address, right)| {
-        let open = opener.open(address);
-        let flying = fly(judge.clone(), open, address, right, options.connect_timeout);
+        let flying = fly::<_, D>(
+            judge.clone(),
+            dialler.clone(),
+            address,
+            right,
+            options.connect_timeout,
+        );
         Aside {
             address,
             flying: Box::pin(flying),
@@ -188,7 +199,7 @@ async fn several<J: Judge + Clone + 'static, O: Open>(
     });
     let race = Race {
         failures: failures.collect(),
-        dial: Dial::new(judge, opener, options, deadline),
+        call: Call::new(judge, dialler, options, deadline),
         waiting: good.into_iter(),
         flights: Vec::new(),
         aside,
@@ -227,8 +238,8 @@ fn choose_aside<J: Judge>(judge: &J, arranged: &mut Arranged) -> Option<(SocketA
     aside
 }
 
-impl<J: Judge, O: Open> Race<'_, J, O> {
-    async fn run(mut self) -> Result<Won<O::Stream>, Vec<DialFailure>> {
+impl<J: Judge, D: Dial> Race<'_, J, D> {
+    async fn run(mut self) -> Result<Won<D::Stream>, Vec<DialFailure>> {
         self.start_next();
         while !self.flights.is_empty() || self.aside.is_some() {
             match self.next().await {
@@ -280,12 +291,12 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
         let Some(candidate) = self.waiting.next() else {
             return;
         };
-        let Dial {
+        let Call {
             judge,
-            opener,
+            dialler,
             connect_timeout,
             ..
-        } = self.dial;
+        } = self.call;
         let address = candidate.address;
         let ticket = judge.begin(&address);
         let right = Right::Attempt(ticket);
@@ -294,13 +305,7 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
             ticket,
             silent_at: Some(Instant::now() + patience(judge.policy(), candidate.usual)),
             is_suspect: candidate.is_suspect,
-            flying: Box::pin(fly(
-                judge,
-                opener.open(address),
-                address,
-                right,
-                connect_timeout,
-            )),
+            flying: Box::pin(fly::<_, D>(judge, dialler, address, right, connect_timeout)),
         });
     }
 
@@ -309,13 +314,13 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
     /// # Cancel safety
     ///
     /// Nothing is lost: what is in the air is held by the race.
-    async fn next(&mut self) -> Next<O::Stream> {
+    async fn next(&mut self) -> Next<D::Stream> {
         let silence = self
             .flights
             .iter()
             .filter_map(|flight| flight.silent_at)
             .min();
-        let deadline = self.dial.deadline;
+        let deadline = self.call.deadline;
         let timer = sleep_until(silence.map_or(deadline, |silence| silence.min(deadline)));
         let answer = poll_fn(|context| self.poll_answer(context));
         tokio::select! {
@@ -325,7 +330,7 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
         }
     }
 
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Next<O::Stream>> {
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Next<D::Stream>> {
         for (at, flight) in self.flights.iter_mut().enumerate() {
             if let Poll::Ready(answer) = flight.flying.as_mut().poll(context) {
                 return Poll::Ready(Next::Answered(at, answer));
@@ -356,7 +361,7 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
                 flight.silent_at = None;
                 is_silent = true;
                 if has_others && !flight.is_suspect {
-                    self.dial.judge.note_silence(flight.address, flight.ticket);
+                    self.call.judge.note_silence(flight.address, flight.ticket);
                 }
             }
         }
@@ -379,7 +384,7 @@ impl<J: Judge, O: Open> Race<'_, J, O> {
         let flights = self.flights.drain(..).map(|flight| flight.address);
         let aside = self.aside.take().map(|aside| aside.address);
         let waiting = self.waiting.by_ref().map(|candidate| candidate.address);
-        let limit = self.dial.dial_timeout;
+        let limit = self.call.dial_timeout;
         let failures = flights
             .chain(aside)
             .chain(waiting)

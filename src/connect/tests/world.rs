@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::flight::Open;
-use super::super::{Options, race};
+use super::super::{Dial, Options, race};
 use crate::judge::{Judge, Standing, Ticket};
 use crate::{
     Admission, Cause, Clock, ConnectError, DialFault, Outcome, Policy, PolicyBuilder, Recovery,
@@ -186,33 +185,26 @@ impl Net {
     }
 }
 
-impl Open for Arc<Net> {
+impl Dial for Net {
     type Stream = Stream;
 
-    fn open(
-        &self,
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Stream>> + Send + 'static {
-        open(Self::clone(self), address)
-    }
-}
-
-async fn open(net: Arc<Net>, address: SocketAddr) -> io::Result<Stream> {
-    let host = net.hosts.lock().unwrap()[&address];
-    let dial = (net.now_ms(), name(&address));
-    net.dials.lock().unwrap().push(dial);
-    match host {
-        Answers(ms) => {
-            sleep(Duration::from_millis(ms)).await;
-            net.open.fetch_add(1, Ordering::Relaxed);
-            Ok(Stream(Arc::clone(&net.open)))
+    async fn dial(&self, address: SocketAddr) -> io::Result<Stream> {
+        let host = self.hosts.lock().unwrap()[&address];
+        let dial = (self.now_ms(), name(&address));
+        self.dials.lock().unwrap().push(dial);
+        match host {
+            Answers(ms) => {
+                sleep(Duration::from_millis(ms)).await;
+                self.open.fetch_add(1, Ordering::Relaxed);
+                Ok(Stream(Arc::clone(&self.open)))
+            }
+            Refuses(ms) => {
+                sleep(Duration::from_millis(ms)).await;
+                Err(io::ErrorKind::ConnectionRefused.into())
+            }
+            NoRoute => Err(io::ErrorKind::NetworkUnreachable.into()),
+            Silent => std::future::pending().await,
         }
-        Refuses(ms) => {
-            sleep(Duration::from_millis(ms)).await;
-            Err(io::ErrorKind::ConnectionRefused.into())
-        }
-        NoRoute => Err(io::ErrorKind::NetworkUnreachable.into()),
-        Silent => std::future::pending().await,
     }
 }
 
