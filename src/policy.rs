@@ -331,4 +331,18 @@ mod tests {
         assert_eq!(policy.weight(Cause::Reset), Weight::Count);
         assert_eq!(policy.weight(Cause::Slow), Weight::Ignore);
     }
+
+    #[test]
+    fn answers_are_weighed_together() {
+        let builder = Policy::builder().weigh_answers(Weight::Count);
+        let policy = builder.build().unwrap();
+        for cause in Cause::ALL {
+            let weight = match cause {
+                // Of outliers the group decides, which compares.
+                Cause::RateLimited | Cause::Outlier => Weight::Ignore,
+                _ => Weight::Count,
+            };
+            assert_eq!(policy.weight(cause), weight, "{cause}");
+        }
+    }
 }

@@ -113,6 +113,14 @@ impl PolicyBuilder {
         self
     }
 
+    /// What the answers of a server weigh: all of [`Cause::BadGateway`], [`Cause::ServerError`] and
+    /// [`Cause::Slow`]. [`Weight::Count`] is for a registry that judges services and not dials.
+    pub fn weigh_answers(self, weight: Weight) -> Self {
+        [Cause::BadGateway, Cause::ServerError, Cause::Slow]
+            .into_iter()
+            .fold(self, |builder, cause| builder.weight(cause, weight))
+    }
+
     /// Checks the values.
     ///
     /// # Errors
