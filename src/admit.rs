@@ -198,7 +198,7 @@ impl<'a> Attempt<'a> {
     fn settle(&self, outcome: Outcome) {
         self.shared
             .end(self.case, self.record, self.ticket, outcome, || {
-                self.elapsed()
+                Some(self.elapsed())
             });
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "tower")]
+use std::time::Duration;
 
 use crate::address::Key;
 use crate::admit::{Admission, Attempt};
@@ -205,6 +207,26 @@ impl Endpoint {
     /// Lock-free.
     pub fn reset(&self) {
         self.shared.change_known(self.case(), Event::Reset);
+    }
+
+    /// What a call that begins now remembers, and when that is.
+    #[cfg(feature = "tower")]
+    pub(crate) fn begin(&self) -> (Ticket, Duration) {
+        let ticket = self.shared.ticket(self.subject, Some(&self.record));
+        (ticket, self.shared.elapsed())
+    }
+
+    /// The outcome of a call, which tells nothing of how long connects take.
+    #[cfg(feature = "tower")]
+    pub(crate) fn end_call(&self, ticket: Ticket, outcome: Outcome) {
+        self.shared
+            .end(self.case(), Some(&self.record), ticket, outcome, || None);
+    }
+
+    /// The time of the registry's clock.
+    #[cfg(feature = "tower")]
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.shared.elapsed()
     }
 
     #[inline]

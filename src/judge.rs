@@ -155,7 +155,8 @@ impl Judge for Registry {
 
     fn end(&self, address: SocketAddr, ticket: Ticket, outcome: Outcome, took: Duration) {
         let case = self.case(self.shared().subject(Key::of(&address)));
-        self.shared().end(case, None, ticket, outcome, || took);
+        self.shared()
+            .end(case, None, ticket, outcome, || Some(took));
     }
 
     fn note_silence(&self, address: SocketAddr, ticket: Ticket) {

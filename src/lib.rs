@@ -31,6 +31,7 @@
 //! | balance over servers you know | a [`Group`]: how many may be left out, who is worse than the others, who warms up |
 //! | do all of that yourself | an [`Endpoint`] for each server: asking it is one load |
 //! | speak TLS, or dial what is no TCP | [`Registry::connector`] with a [`Dial`] |
+//! | call tower services | `tower::HealthLayer` (feature `tower`) |
 //! | only count | [`Registry::is_fall_down`], [`add_fall_down`](Registry::add_fall_down), [`add_rise_up`](Registry::add_rise_up) |
 //! | operate | [`Registry::status`], [`journal`](Registry::journal), [`force_down`](Registry::force_down), [`drain`](Registry::drain), [`reset`](Registry::reset) |
 //! | observe | [`Registry::subscribe`] |
@@ -106,6 +107,8 @@ mod shared;
 mod snapshot;
 mod state;
 mod sync;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod usual;
 mod word;
 

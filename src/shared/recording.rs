@@ -110,20 +110,23 @@ impl Shared {
         }
     }
 
-    /// The outcome of an attempt. `took` is asked for only where somebody wants to know.
+    /// The outcome of an attempt. `took` is asked for only where somebody wants to know; `None` if
+    /// it was no connect.
     pub(crate) fn end(
         &self,
         case: Case<'_>,
         record: Option<&Link<Record>>,
         ticket: Ticket,
         outcome: Outcome,
-        took: impl FnOnce() -> Duration,
+        took: impl FnOnce() -> Option<Duration>,
     ) {
         if outcome != Outcome::Success {
             return self.record(case, Some(ticket), outcome);
         }
         if let Some((record, word)) = self.word_of(case.subject, record) {
-            record.note_usual(took());
+            if let Some(took) = took() {
+                record.note_usual(took);
+            }
             if !word.is_neutral() {
                 let news = News {
                     ticket: Some(ticket),
