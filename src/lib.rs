@@ -31,7 +31,7 @@
 //! | balance over servers you know | a [`Group`]: how many may be left out, who is worse than the others, who warms up |
 //! | do all of that yourself | an [`Endpoint`] for each server: asking it is one load |
 //! | speak TLS, or dial what is no TCP | [`Registry::connector`] with a [`Dial`] |
-//! | call tower services | `tower::HealthLayer` (feature `tower`) |
+//! | use hyper-util's client, or call tower services | `HealthConnector` (feature `hyper-util`), `tower::HealthLayer` (feature `tower`) |
 //! | only count | [`Registry::is_fall_down`], [`add_fall_down`](Registry::add_fall_down), [`add_rise_up`](Registry::add_rise_up) |
 //! | operate | [`Registry::status`], [`journal`](Registry::journal), [`force_down`](Registry::force_down), [`drain`](Registry::drain), [`reset`](Registry::reset) |
 //! | observe | [`Registry::subscribe`] |
@@ -92,6 +92,8 @@ mod event;
 mod gate;
 mod group;
 mod health_check;
+#[cfg(feature = "hyper-util")]
+mod http_connector;
 mod index;
 mod journal;
 #[cfg(feature = "tokio")]
@@ -126,6 +128,8 @@ pub use group::{
     MemberStatus, Members, Mode, Outlier, Right, Rule, Sweep,
 };
 pub use health_check::HealthCheck;
+#[cfg(feature = "hyper-util")]
+pub use http_connector::{Connecting, HealthConnector, HttpConnectError};
 pub use journal::JournalEntry;
 pub use outcome::{Cause, Outcome, Weight};
 pub use policy::{Policy, PolicyBuilder, Recovery};

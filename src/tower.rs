@@ -53,7 +53,7 @@
 //! # One registry or two
 //!
 //! What a server *answers* and whether it can be *reached* are different evidence. A registry that
-//! dials forgets a streak of bad answers with
+//! dials (as `HealthConnector` does) forgets a streak of bad answers with
 //! each new connection. Give the layer a registry of its own, whose policy lets answers count:
 //!
 //! ```

@@ -79,6 +79,8 @@ impl<A> Classify<A> for ByError {
 /// | a [`Denied`], or a `ConnectError`: a registry has been told already | nothing |
 /// | an [`io::Error`] that is the peer's: refused, reset, timed out, unreachable, broken off | a failure |
 /// | tokio's `Elapsed` (feature `tokio`) | timed out |
+/// | hyper's error (feature `hyper-util`): the caller's doing, or cancelled | nothing |
+/// | hyper's error: any other | timed out, or reset |
 /// | nothing of all that | [`Outcome::LocalFault`]: what is not known to be the peer's blames nobody |
 #[must_use]
 pub fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
@@ -120,9 +122,26 @@ fn said_by(error: &(dyn Error + 'static)) -> Said {
             return Said::Something(Outcome::Failed(Cause::TimedOut));
         }
     }
+    #[cfg(feature = "hyper-util")]
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return said_by_hyper(error);
+    }
     match error.downcast_ref::<io::Error>().and_then(cause_of) {
         Some(cause) => Said::Something(Outcome::Failed(cause)),
         None => Said::Nothing,
+    }
+}
+
+#[cfg(feature = "hyper-util")]
+fn said_by_hyper(error: &hyper::Error) -> Said {
+    if error.is_user() || error.is_body_write_aborted() {
+        Said::All(Outcome::LocalFault)
+    } else if error.is_canceled() || error.is_closed() {
+        Said::All(Outcome::Cancelled)
+    } else if error.is_timeout() {
+        Said::Something(Outcome::Failed(Cause::TimedOut))
+    } else {
+        Said::Something(Outcome::Failed(Cause::Reset))
     }
 }
 
