@@ -154,3 +154,8 @@ pub mod orderings {}
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 pub enum Readme {}
+
+/// The same of what tells how it is embedded.
+#[cfg(all(doctest, feature = "http", feature = "hyper-util"))]
+#[doc = include_str!("../docs/embed.md")]
+pub enum Embed {}
