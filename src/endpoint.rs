@@ -31,6 +31,15 @@ pub struct Endpoint {
     policy: Arc<Policy>,
 }
 
+/// Which record an endpoint is a handle to. True for as long as that endpoint lives.
+#[cfg(feature = "checks")]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct EndpointId {
+    /// Where its registry lies in memory.
+    registry: usize,
+    address: SocketAddr,
+}
+
 impl Endpoint {
     pub(crate) fn new(key: Key, shared: &Arc<Shared>, policy: &Arc<Policy>) -> Self {
         let subject = shared.subject(key);
@@ -39,6 +48,15 @@ impl Endpoint {
             record: shared.pin(subject),
             shared: Arc::clone(shared),
             policy: Arc::clone(policy),
+        }
+    }
+
+    /// By which two handles to one record know each other, whatever their policies.
+    #[cfg(feature = "checks")]
+    pub(crate) fn id(&self) -> EndpointId {
+        EndpointId {
+            registry: Arc::as_ptr(&self.shared).addr(),
+            address: self.address(),
         }
     }
 

@@ -83,6 +83,8 @@
 
 mod address;
 mod admit;
+#[cfg(feature = "checks")]
+pub mod check;
 mod clock;
 #[cfg(feature = "tokio")]
 mod connect;

@@ -1,0 +1,401 @@
+//! Who wants which checks, and what becomes of what they find. No sockets, no clock of its own.
+//!
+//! Subscribers that want the same check of the same address share it: it runs once, and each is
+//! told, to judge by thresholds of its own. The next run comes soon while the verdict of one of
+//! them is changing, and late only when all hold the server for down.
+
+mod judging;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::judging::{Word, at_once, tell_dials, wanted};
+use super::definition::Definition;
+use super::report::{Finding, LastCheck, Report, Verdict};
+use super::schedule::{Schedule, Turn};
+use super::standing::Standing;
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::error::PolicyError;
+use crate::outcome::Cause;
+use crate::registry::Registry;
+
+/// All checks of a process, without whoever makes them: it says which is to be made now
+/// ([`poll`](Self::poll)), and is told what was found ([`handle_finding`](Self::handle_finding)).
+///
+/// [`Checker`](super::Checker) drives one with tokio. Drive it yourself for another runtime, or in
+/// a simulation. Times count from an origin that is the same in all calls.
+#[derive(Debug)]
+pub struct Board {
+    dials: Registry,
+    schedule: Schedule<CheckId>,
+    checks: HashMap<CheckId, Check>,
+    ids: HashMap<(SocketAddr, Arc<Definition>), CheckId>,
+    subscribers: HashMap<SubscriberId, Subscriber>,
+    words: HashMap<EndpointId, Word>,
+    flying: HashMap<Turn, CheckId>,
+    /// Turns that nobody waits for any more, and nobody has been told so.
+    dropped: VecDeque<Turn>,
+    last_id: u64,
+}
+
+/// One subscriber of a [`Board`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct SubscriberId(u64);
+
+/// By what a subscriber judges.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Thresholds {
+    /// Failures in a row that take a server down: 1 to 255. Default 3.
+    pub fall: u8,
+    /// Passes in a row that bring it up: 1 to 255. Default 2.
+    pub rise: u8,
+    /// What holds before the first verdict.
+    pub start: Start,
+}
+
+/// What holds of a server that has never been checked. Its first check is made at once and is its
+/// first verdict, whatever the thresholds: there is no other yet that it could be a slip against.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Start {
+    /// It is eligible (the default): who has just started must not refuse what would have worked,
+    /// and dials are judged all the same.
+    #[default]
+    Eligible,
+    /// It is not: for servers that join others which serve already, and may not be ready. Its word
+    /// says down, by the cause `reported`.
+    NotEligible,
+}
+
+/// What is to be done now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Make this check, and tell of it.
+    Begin(Job),
+    /// Nobody waits for that one any more: end it, and do not tell.
+    Drop(Turn),
+}
+
+/// One check to make.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Job {
+    /// By which it is told of.
+    pub turn: Turn,
+    /// Which server.
+    pub address: SocketAddr,
+    /// How, and for how long at most.
+    pub definition: Arc<Definition>,
+}
+
+/// What a subscriber keeps, to ask without the board.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
+    pub(super) id: SubscriberId,
+    pub(super) word: Endpoint,
+    pub(super) standing: Arc<Standing>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct CheckId(u64);
+
+#[derive(Debug)]
+struct Check {
+    address: SocketAddr,
+    definition: Arc<Definition>,
+    /// Oldest first. Not empty.
+    subscribers: Vec<SubscriberId>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    check: CheckId,
+    word: Endpoint,
+    /// The same word, judged by one result.
+    at_once: Endpoint,
+    last: Option<LastCheck>,
+    checks: u64,
+}
+
+impl Board {
+    /// Nothing to check. Dials of checks are told to `dials`; at most `in_flight` checks go at once
+    /// (at least 1); `seed` is where the jitter begins.
+    #[must_use]
+    pub fn new(dials: Registry, in_flight: usize, seed: u64) -> Self {
+        Self {
+            dials,
+            schedule: Schedule::new(in_flight, seed),
+            checks: HashMap::new(),
+            ids: HashMap::new(),
+            subscribers: HashMap::new(),
+            words: HashMap::new(),
+            flying: HashMap::new(),
+            dropped: VecDeque::new(),
+            last_id: 0,
+        }
+    }
+
+    /// Checks `address` from `now` on, and records in its word of `evidence` what is found: a
+    /// registry that nothing else records in.
+    ///
+    /// A word that another subscriber has already keeps its verdict, so that a new plan can
+    /// subscribe before the old one leaves; so does one that was imported as down.
+    ///
+    /// # Errors
+    ///
+    /// A threshold is zero. Nothing has changed then.
+    pub fn subscribe(
+        &mut self,
+        address: SocketAddr,
+        definition: impl Into<Arc<Definition>>,
+        evidence: &Registry,
+        thresholds: Thresholds,
+        now: Duration,
+    ) -> Result<SubscriberId, PolicyError> {
+        let definition = definition.into();
+        let handle = self.enter(address, definition, evidence, thresholds, now)?;
+        Ok(handle.id)
+    }
+
+    pub(super) fn enter(
+        &mut self,
+        address: SocketAddr,
+        definition: Arc<Definition>,
+        evidence: &Registry,
+        thresholds: Thresholds,
+        now: Duration,
+    ) -> Result<Handle, PolicyError> {
+        let timing = definition.timing();
+        let policy = timing.policy(thresholds.fall, thresholds.rise)?;
+        let at_once = at_once(&policy)?;
+        let word = evidence.endpoint(address).with_policy(policy);
+        let at_once = word.with_policy(at_once);
+        let standing = self.join_word(&word, &at_once, thresholds.start);
+        let id = SubscriberId(self.next_id());
+        let check = self.join_check(id, address, definition, now);
+        let handle = Handle {
+            id,
+            word: word.clone(),
+            standing,
+        };
+        let subscriber = Subscriber {
+            check,
+            word,
+            at_once,
+            last: None,
+            checks: 0,
+        };
+        self.subscribers.insert(id, subscriber);
+        Ok(handle)
+    }
+
+    /// Ends a subscription. A check that nobody else wants is made no more, and one under way is
+    /// dropped; a word that nobody else has is cleared, so that nothing old is held against a
+    /// server that comes again.
+    pub fn unsubscribe(&mut self, id: SubscriberId) {
+        let Some(subscriber) = self.subscribers.remove(&id) else {
+            return;
+        };
+        self.leave_check(id, subscriber.check);
+        self.leave_word(&subscriber.word);
+    }
+
+    /// When [`poll`](Self::poll) will have something; `None` while only a call can change that. A
+    /// time that is past is now.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        match self.dropped.is_empty() {
+            true => self.schedule.next_due(),
+            false => Some(Duration::ZERO),
+        }
+    }
+
+    /// What is to be done at `now`; to be asked until it is nothing.
+    pub fn poll(&mut self, now: Duration) -> Option<Step> {
+        if let Some(turn) = self.dropped.pop_front() {
+            return Some(Step::Drop(turn));
+        }
+        if let Some((_, turn)) = self.schedule.lapsed(now) {
+            self.handle_finding(turn, &Finding::lost(), now);
+            return Some(Step::Drop(turn));
+        }
+        let (id, turn) = self.schedule.begin(now)?;
+        let check = self.checks.get(&id)?;
+        self.flying.insert(turn, id);
+        Some(Step::Begin(Job {
+            turn,
+            address: check.address,
+            definition: Arc::clone(&check.definition),
+        }))
+    }
+
+    /// Takes what the check of that turn found. False, and nothing has changed, if nobody waits for
+    /// it any more.
+    pub fn handle_finding(&mut self, turn: Turn, finding: &Finding, now: Duration) -> bool {
+        let Some(id) = self.flying.remove(&turn) else {
+            return false;
+        };
+        let Some(check) = self.checks.get(&id) else {
+            return false;
+        };
+        tell_dials(&self.dials, check.address, finding.way);
+        let timing = *check.definition.timing();
+        let (mut told, mut interval) = (Vec::new(), timing.interval().max(timing.down_interval()));
+        // Of two with one word the newer judges.
+        for id in check.subscribers.iter().rev() {
+            let Some(subscriber) = self.subscribers.get_mut(id) else {
+                continue;
+            };
+            subscriber.last = Some(LastCheck::of(finding, now));
+            subscriber.checks = subscriber.checks.saturating_add(1);
+            let word_id = subscriber.word.id();
+            if let Some(word) = self.words.get_mut(&word_id)
+                && !told.contains(&word_id)
+            {
+                told.push(word_id);
+                word.take(subscriber, finding);
+                interval = interval.min(wanted(&timing, subscriber, word.is_pending));
+            }
+        }
+        let pace = timing.pace(interval);
+        self.schedule.end(id, turn, pace, now);
+        true
+    }
+
+    /// The server as that subscriber's checks see it.
+    #[must_use]
+    pub fn report(&self, id: SubscriberId) -> Option<Report> {
+        let subscriber = self.subscribers.get(&id)?;
+        let word = self.words.get(&subscriber.word.id())?;
+        let status = subscriber.word.status();
+        let (weight_percent, availability) = word.standing.read();
+        Some(Report {
+            address: status.address,
+            verdict: match (word.is_pending, status.state.is_down()) {
+                (true, _) => Verdict::Pending,
+                (false, true) => Verdict::Down,
+                (false, false) => Verdict::Up,
+            },
+            failures: match status.state.is_down() {
+                true => 0,
+                false => status.failures,
+            },
+            successes: status.successes,
+            checks: subscriber.checks,
+            last: subscriber.last.clone(),
+            weight_percent,
+            availability,
+        })
+    }
+
+    /// Different checks that are made: those that are shared count once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.checks.len()
+    }
+
+    /// Whether nothing is checked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+    }
+
+    /// Checks under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flying.len()
+    }
+
+    fn join_check(
+        &mut self,
+        subscriber: SubscriberId,
+        address: SocketAddr,
+        definition: Arc<Definition>,
+        now: Duration,
+    ) -> CheckId {
+        let key = (address, definition);
+        if let Some(&id) = self.ids.get(&key)
+            && let Some(check) = self.checks.get_mut(&id)
+        {
+            check.subscribers.push(subscriber);
+            self.schedule.hasten(id, now);
+            return id;
+        }
+        let id = CheckId(self.next_id());
+        let lease = key.1.timing().timeout() + GRACE;
+        self.schedule.insert(id, lease, now);
+        let check = Check {
+            address,
+            definition: Arc::clone(&key.1),
+            subscribers: vec![subscriber],
+        };
+        self.checks.insert(id, check);
+        self.ids.insert(key, id);
+        id
+    }
+
+    fn leave_check(&mut self, subscriber: SubscriberId, id: CheckId) {
+        let Some(check) = self.checks.get_mut(&id) else {
+            return;
+        };
+        check.subscribers.retain(|other| *other != subscriber);
+        if !check.subscribers.is_empty() {
+            return;
+        }
+        if let Some(check) = self.checks.remove(&id) {
+            self.ids.remove(&(check.address, check.definition));
+        }
+        if let Some(turn) = self.schedule.remove(id) {
+            self.flying.remove(&turn);
+            self.dropped.push_back(turn);
+        }
+    }
+
+    fn join_word(&mut self, word: &Endpoint, at_once: &Endpoint, start: Start) -> Arc<Standing> {
+        let known = self.words.entry(word.id()).or_insert_with(|| {
+            let is_pending = !word.status().state.is_down();
+            if is_pending && start == Start::NotEligible {
+                at_once.record_failure(Cause::Reported);
+            }
+            Word {
+                users: 0,
+                is_pending,
+                standing: Arc::default(),
+            }
+        });
+        known.users += 1;
+        Arc::clone(&known.standing)
+    }
+
+    fn leave_word(&mut self, word: &Endpoint) {
+        let Some(known) = self.words.get_mut(&word.id()) else {
+            return;
+        };
+        known.users = known.users.saturating_sub(1);
+        if known.users == 0 {
+            self.words.remove(&word.id());
+            word.reset();
+        }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            fall: 3,
+            rise: 2,
+            start: Start::Eligible,
+        }
+    }
+}
+
+/// How long after its time a check may be told of.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

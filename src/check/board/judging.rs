@@ -1,0 +1,114 @@
+//! What a finding means: for the word of whoever subscribed, for dials, and for when to look again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Subscriber;
+use crate::check::definition::Timing;
+use crate::check::report::{Failure, Finding, LastCheck, Way};
+use crate::check::standing::Standing;
+use crate::error::PolicyError;
+use crate::outcome::{Cause, Outcome, Weight};
+use crate::policy::Policy;
+use crate::registry::Registry;
+use crate::snapshot::State;
+
+/// What is known of a word beside itself. Two subscribers have the same one while one takes over
+/// from the other.
+#[derive(Debug)]
+pub(super) struct Word {
+    pub(super) users: usize,
+    pub(super) is_pending: bool,
+    pub(super) standing: Arc<Standing>,
+}
+
+impl Word {
+    pub(super) fn take(&mut self, subscriber: &Subscriber, finding: &Finding) {
+        if let Some(Ok(report)) = &finding.agent {
+            self.standing.write(report);
+        }
+        let outcome = match &finding.result {
+            _ if finding.is_said_down() => Outcome::Failed(Cause::ServerError),
+            Ok(()) => Outcome::Success,
+            Err(failure) => failure.outcome(),
+        };
+        if outcome == Outcome::LocalFault {
+            return;
+        }
+        let is_first = std::mem::take(&mut self.is_pending);
+        // The first result is the verdict, and so is what the server says of itself.
+        match is_first || finding.is_said_down() {
+            true => subscriber.at_once.record(outcome),
+            false => subscriber.word.record(outcome),
+        }
+    }
+}
+
+impl Finding {
+    /// Of a check that nobody told of in time.
+    pub(super) fn lost() -> Self {
+        Self {
+            result: Err(Failure::Local("nobody told how it ended".to_owned())),
+            agent: None,
+            way: Way::Unknown,
+            took: Duration::ZERO,
+        }
+    }
+}
+
+impl LastCheck {
+    pub(super) fn of(finding: &Finding, at: Duration) -> Self {
+        Self {
+            result: finding.result.clone(),
+            agent_error: match &finding.agent {
+                Some(Err(error)) => Some(error.clone()),
+                _ => None,
+            },
+            at,
+            took: finding.took,
+        }
+    }
+}
+
+/// As `policy`, but one result is enough. A failure counts as many as it takes, so that whoever
+/// reads by the policy sees it.
+pub(super) fn at_once(policy: &Policy) -> Result<Policy, PolicyError> {
+    let builder = policy.clone().into_builder().min_rises(1);
+    let causes = Cause::ALL.into_iter();
+    let builder = causes.fold(builder, |builder, cause| {
+        builder.weight(cause, Weight::Trip)
+    });
+    builder.build()
+}
+
+/// A check says something of the service, in a word of its own. But to ask it connects, and that is
+/// a dial like any other. One that fails is told while dials may be made, so that a verdict is not
+/// prolonged by checks alone; one that is answered, while something is held against the address, so
+/// that it comes back without a client who tries it. A healthy address is not written to.
+pub(super) fn tell_dials(dials: &Registry, address: SocketAddr, way: Way) {
+    match way {
+        Way::Failed(cause) if !dials.is_fall_down(&address) => dials.record_failure(address, cause),
+        Way::Connected => match dials.status(&address).state {
+            // Failures in a row of dials that reached somebody else are not for checks to clear.
+            State::Up | State::ForcedUp => {}
+            _ => dials.add_rise_up(address),
+        },
+        _ => {}
+    }
+}
+
+/// When the next check is wanted by one subscriber.
+pub(super) fn wanted(timing: &Timing, subscriber: &Subscriber, is_pending: bool) -> Duration {
+    let status = subscriber.word.status();
+    let is_down = status.state.is_down();
+    let is_changing = match is_down {
+        true => status.successes > 0,
+        false => status.failures > 0,
+    };
+    match (is_pending || is_changing, is_down) {
+        (true, _) => timing.fast_interval(),
+        (false, true) => timing.down_interval(),
+        (false, false) => timing.interval(),
+    }
+}
