@@ -80,7 +80,11 @@
 //! would know things (pools, upgrades, trailers) that a check must not do. gRPC is one message of
 //! one field each way, so it needs no code generator either.
 //!
-//! TLS comes from the caller, by [`Connect`].
+//! TLS comes from the caller, by [`Connect`]. The feature `checks-rustls` has a connector for
+//! rustls.
+
+#[cfg(feature = "checks-rustls")]
+mod rustls;
 
 mod agent;
 mod ask;
@@ -107,6 +111,8 @@ pub use grpc::Serving;
 pub use http::{BodyMatch, Grpc, Http, Pattern, Statuses, Version};
 pub use report::{Failure, Finding, LastCheck, Report, Verdict, Way};
 pub use run::{Checker, CheckerBuilder, Runner, Subscription};
+#[cfg(feature = "checks-rustls")]
+pub use rustls::Rustls;
 pub use schedule::Turn;
 
 /// The bytes of requests and answers, as plain functions: for fuzzing and for other transports.
