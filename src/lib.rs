@@ -35,6 +35,7 @@
 //! | only count | [`Registry::is_fall_down`], [`add_fall_down`](Registry::add_fall_down), [`add_rise_up`](Registry::add_rise_up) |
 //! | operate | [`Registry::status`], [`journal`](Registry::journal), [`force_down`](Registry::force_down), [`drain`](Registry::drain), [`reset`](Registry::reset) |
 //! | observe | [`Registry::subscribe`] |
+//! | ask servers before clients do | `check` (feature `checks`) |
 //! | restart without forgetting | [`Registry::export`], [`import`](Registry::import) (feature `serde` writes them) |
 //!
 //! ```
