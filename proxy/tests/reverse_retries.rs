@@ -12,6 +12,7 @@
 mod sites;
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hyper::StatusCode;
@@ -126,6 +127,32 @@ async fn a_server_that_dies_with_its_kept_connections_costs_no_client_anything()
         assert_eq!(proxy.ask(get("/")).await.text(), "good");
     }
     assert_eq!(proxy.ask(with_body("POST", "")).await.text(), "good");
+}
+
+#[tokio::test]
+async fn kept_connections_that_were_dead_are_no_retries() {
+    // Each connection breaks on the request behind the first answer, and the later ones at once.
+    let first = Arc::new(AtomicBool::new(true));
+    let dying = Origin::start(move |mut client: Client| {
+        let first = Arc::clone(&first);
+        async move {
+            read_whole(&mut client).await;
+            if first.swap(false, Ordering::Relaxed) {
+                client.send(ok("last")).await;
+                read_whole(&mut client).await;
+            }
+            client.reset();
+        }
+    })
+    .await;
+    let good = answering(ok("good")).await;
+    let proxy = site_of(&[dying.address, good.address], |draft| {
+        draft.upstreams[0].retries.attempts = 1;
+    });
+    for _ in 0..6 {
+        assert_eq!(proxy.ask(get("/")).await.status(), 200);
+    }
+    assert!(dying.connections() >= 2, "{}", dying.connections());
 }
 
 #[tokio::test]

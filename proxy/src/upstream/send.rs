@@ -87,6 +87,9 @@ pub struct Story {
     pub is_pooled: bool,
     /// How many times it was sent.
     pub tries: u32,
+    /// How many of these were retries: of what a server may have had, and paid for. Another
+    /// connection in place of one that was closed is none.
+    pub retries: u32,
 }
 
 impl Courier<'_> {
@@ -166,7 +169,7 @@ impl Courier<'_> {
             match self.try_on(lease, &mut letter, story).await {
                 Ok((response, lease)) => {
                     let is_left = || !members.others(&tried).is_empty();
-                    if !self.may_try_status(&response, &letter, story, is_left) {
+                    if !self.may_try_status(&response, &letter, &mut *story, is_left) {
                         return Ok((response, lease));
                     }
                     last = Some(Fault::Broken {
@@ -196,7 +199,7 @@ impl Courier<'_> {
         &self,
         response: &Response<Incoming>,
         letter: &Letter,
-        story: &Story,
+        story: &mut Story,
         is_left: impl Fn() -> bool,
     ) -> bool {
         self.upstream.retries.statuses.contains(&response.status())
@@ -207,7 +210,7 @@ impl Courier<'_> {
         &self,
         fault: &Fault,
         letter: &Letter,
-        story: &Story,
+        story: &mut Story,
         is_left: impl Fn() -> bool,
     ) -> bool {
         let is_servers = matches!(fault, Fault::Broken { .. } | Fault::HeadTimedOut { .. });
@@ -222,12 +225,15 @@ impl Courier<'_> {
 
     /// Whether another try is allowed; if so, it is paid for. Not where no server `is_left` that has
     /// not had the request: that would be none.
-    fn may_repeat(&self, letter: &Letter, story: &Story, is_left: impl Fn() -> bool) -> bool {
-        story.tries <= u32::from(self.upstream.retries.attempts)
+    fn may_repeat(&self, letter: &Letter, story: &mut Story, is_left: impl Fn() -> bool) -> bool {
+        let may = story.retries < u32::from(self.upstream.retries.attempts)
+            && story.tries < UNSENT_MOST
             && letter.may_be_repeated()
             && !self.flow.watch.is_over()
             && is_left()
-            && self.may_pay()
+            && self.may_pay();
+        story.retries += u32::from(may);
+        may
     }
 
     /// Whether the budget has room for another try; if so, that is one.
