@@ -88,6 +88,11 @@ impl AddressHash {
         Self::keyed([0u64, 1, 2].map(|n| state.hash_one(n)))
     }
 
+    /// The same for the same seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self::keyed([1u64, 2, 3].map(|n| mixed(seed.wrapping_add(n.wrapping_mul(GOLDEN)))))
+    }
+
     pub(crate) fn keyed(seeds: [u64; 3]) -> Self {
         Self { seeds }
     }
@@ -103,6 +108,14 @@ impl AddressHash {
             fold(near ^ key.high, c | 1)
         }
     }
+}
+
+/// Spreads the bits of a number (the finalizer of `SplitMix64`).
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// The 128-bit product, folded: every bit of either factor reaches the whole result.
@@ -160,6 +173,9 @@ const FIXED: [u64; 3] = [
     0xd1b5_4a32_d192_ed03,
     0x8cb9_2ba7_2f3d_8dd7,
 ];
+
+/// The step of `SplitMix64`.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// `::ffff:0:0/96`, its lower half.
 const MAPPED: u64 = 0xffff_0000_0000;

@@ -416,6 +416,7 @@ impl GroupBuilder {
             .policy(self.policy.service.clone())
             .capacity(self.capacity)
             .clock(Arc::clone(&clock))
+            .hash(self.dials.shared().hash())
             .gate(Arc::clone(&gate))
             .build();
         let core = Arc::new(Core {

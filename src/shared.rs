@@ -80,8 +80,8 @@ impl Shared {
         capacity: usize,
         clock: Arc<dyn Clock>,
         gate: Option<Arc<Gate>>,
+        hash: AddressHash,
     ) -> Self {
-        let hash = AddressHash::random();
         let tally = Tally {
             charged: AtomicUsize::new(0),
             cursor: AtomicUsize::new(0),
@@ -101,6 +101,10 @@ impl Shared {
             #[cfg(test)]
             pause: tests::Pause::default(),
         }
+    }
+
+    pub(crate) fn hash(&self) -> AddressHash {
+        self.hash
     }
 
     pub(crate) fn len(&self) -> usize {
