@@ -226,10 +226,33 @@ fn below_the_share_answers_are_passed_over_but_not_dials() {
     );
     assert!(world.member(1).admit().is_ok());
     assert_eq!(world.member(2).admit().unwrap_err().state, State::Down);
-    // Its success under that right counts, and so it ends.
-    let member = world.member(3);
-    member.end(member.admit().unwrap(), Outcome::Success, MILLI);
-    assert_eq!(world.eligible(), [3, 4]);
+}
+
+#[test]
+fn what_is_met_by_passing_over_a_verdict_does_not_move_it() {
+    let world = world(4, policy());
+    world.calls(1, FAILED, 1);
+    world.dials.force_down(address(2));
+    world.dials.force_down(address(3));
+    let _ = world.sweep();
+    let member = world.member(1);
+    let before = member.status().service;
+    assert_eq!((before.state, before.trips), (State::Down, 1));
+    for outcome in [Outcome::Success, FAILED].repeat(5) {
+        world.clock.advance(MILLI * 4);
+        member.end(member.admit().unwrap(), outcome, MILLI);
+    }
+    let after = member.status().service;
+    assert_eq!((after.state, after.trips), (State::Down, 1));
+    let passed = before.retry_in.unwrap() - after.retry_in.unwrap();
+    assert_eq!(passed, MILLI * 40, "neither prolonged nor ended");
+    // When its time is over, one request is a probe, as ever.
+    world.expire(1);
+    let probe = member.admit().unwrap();
+    assert!(probe.is_probe());
+    assert!(!member.admit().unwrap().is_probe());
+    member.end(probe, Outcome::Success, MILLI);
+    assert_eq!(world.state(1), State::Up);
 }
 
 #[test]

@@ -67,6 +67,10 @@ enum Held {
     Usual(Ticket),
     /// Ejected, and this one tries it. `None` once it is settled.
     Probe(Option<Permit>),
+    /// Ejected, and asked all the same while the group fails open. Nothing that happens then is
+    /// news for the word: a server that fails by half would be brought back by two answers in a
+    /// row and ejected by the next failures, for twice as long each time.
+    PassedOver,
 }
 
 /// Why a member may not be asked now.
@@ -164,7 +168,7 @@ impl Member {
         match self.service.try_admit() {
             Admission::Pass => Ok(self.admit_anyway()),
             Admission::Probe(permit) => Ok(Right(Held::Probe(Some(permit)))),
-            Admission::Deny { .. } if self.is_passed_over() => Ok(self.admit_anyway()),
+            Admission::Deny { .. } if self.is_passed_over() => Ok(Right(Held::PassedOver)),
             Admission::Deny { state, retry_in } => Err(Denied { state, retry_in }),
         }
     }
@@ -183,7 +187,8 @@ impl Member {
     ///
     /// Success and failure count for the service word, by the weights of the service policy, and
     /// both for the rates. [`Outcome::Cancelled`] says nothing, unless it took as long as a slow
-    /// call: then it is one.
+    /// call: then it is one. What was begun while the group failed open, by passing over the service
+    /// word, counts for the rates alone: the word stands until its time is over.
     ///
     /// # Progress
     ///
@@ -199,6 +204,7 @@ impl Member {
                     permit.end(outcome);
                 }
             }
+            Held::PassedOver => {}
         }
     }
 
