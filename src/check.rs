@@ -39,8 +39,9 @@
 //! whoever judges dials while dials may be made (a check every few seconds must not prolong a
 //! verdict that would let clients try); one that is answered, while the address is held for down.
 //! So a server comes back after as many checks as dials ask for: no client pays for the trial, and
-//! none waits for a pause that has grown with its absence. Datagrams are no dials and say nothing of
-//! the way.
+//! none waits for a pause that has grown with its absence. A check whose time was over before a dial
+//! that long is a failure ([`stall_after`](crate::Policy::stall_after)) says nothing to dials, and
+//! datagrams are none.
 //!
 //! **Before the first verdict** a server is eligible, or is not, as its subscriber wants
 //! ([`Start`]). Its first check is made at once and is its first verdict, whatever the thresholds.

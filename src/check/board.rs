@@ -238,7 +238,7 @@ impl Board {
         let Some(check) = self.checks.get(&id) else {
             return false;
         };
-        tell_dials(&self.dials, check.address, finding.way);
+        tell_dials(&self.dials, check.address, finding);
         let timing = *check.definition.timing();
         let (mut told, mut interval) = (Vec::new(), timing.interval().max(timing.down_interval()));
         // Of two with one word the newer judges.

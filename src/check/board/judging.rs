@@ -86,8 +86,12 @@ pub(super) fn at_once(policy: &Policy) -> Result<Policy, PolicyError> {
 /// a dial like any other. One that fails is told while dials may be made, so that a verdict is not
 /// prolonged by checks alone; one that is answered, while something is held against the address, so
 /// that it comes back without a client who tries it. A healthy address is not written to.
-pub(super) fn tell_dials(dials: &Registry, address: SocketAddr, way: Way) {
-    match way {
+///
+/// A check that has less time than a dial must be silent for to be a failure has given up early, and
+/// says as much as anybody who does.
+pub(super) fn tell_dials(dials: &Registry, address: SocketAddr, finding: &Finding) {
+    match finding.way {
+        Way::Failed(Cause::TimedOut) if finding.took < dials.policy().stall_after() => {}
         Way::Failed(cause) if !dials.is_fall_down(&address) => dials.record_failure(address, cause),
         Way::Connected => match dials.status(&address).state {
             // Failures in a row of dials that reached somebody else are not for checks to clear.

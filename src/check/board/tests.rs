@@ -407,6 +407,28 @@ fn one_that_cannot_connect_is_evidence_for_dials_until_they_are_down() {
 }
 
 #[test]
+fn one_that_gives_up_early_is_none() {
+    let timed_out = |took| Finding {
+        way: Way::Failed(Cause::TimedOut),
+        took,
+        ..finding(Err(Failure::DialTimedOut(took)))
+    };
+    let mut world = World::new(4);
+    let group = world.group();
+    let id = world.subscribe(1, &group, thresholds(3, 2));
+    let stalls = world.dials.policy().stall_after();
+    for (took, failures) in [(ms(20), 0), (stalls - ms(1), 0), (stalls, 1), (ms(1500), 2)] {
+        world.check(&timed_out(took));
+        assert_eq!(
+            world.dials.status(&address(1)).failures,
+            failures,
+            "{took:?}"
+        );
+    }
+    assert_eq!(world.verdict(id), Verdict::Down, "it has not passed");
+}
+
+#[test]
 fn a_server_comes_back_without_a_client_who_pays_for_the_trial() {
     for recovery in [Recovery::Open, Recovery::PROBE] {
         let policy = Policy::builder().recovery(recovery).build().unwrap();
