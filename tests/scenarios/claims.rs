@@ -77,6 +77,18 @@ fn a_server_that_has_been_found_out_costs_one_request_at_a_time() {
 }
 
 #[test]
+fn one_that_flaps_is_found_out_again_by_three() {
+    assert_eq!(figures("Flap", "risefall, checks").in_vain_at_once, 3);
+    assert_eq!(figures("Flap", "risefall").in_vain, 0);
+}
+
+#[test]
+fn linkerd_loses_or_holds_three_in_a_black_hole() {
+    let figures = figures("Black hole", "Linkerd");
+    assert_eq!(figures.lost + figures.held, 3);
+}
+
+#[test]
 fn without_checks_ours_is_the_slowest_to_take_a_server_back() {
     for name in [
         "Refuse",
@@ -149,6 +161,7 @@ fn a_shared_cause_takes_out_half_of_ours_at_the_most() {
     assert!(figures("Shared cause", "risefall").fewest >= 5);
     // As many as nginx, which takes out nobody, within the chance of who is sick when.
     let least = figures("Shared cause", "nginx").lost;
+    assert!(figures("Shared cause", "Envoy, retries").lost < least);
     for model in OURS {
         assert!(
             figures("Shared cause", model).lost.abs_diff(least) < 50,
