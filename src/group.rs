@@ -36,8 +36,8 @@ pub use self::member::{Denied, Member, MemberStatus, Right};
 pub use self::members::Members;
 pub use self::outlier::Rule;
 pub use self::policy::{GroupPolicy, GroupPolicyBuilder, Mode};
-use self::sweep::Roster;
 pub use self::sweep::{Effect, Outlier, Sweep};
+use self::sweep::{Roster, Words};
 use self::window::Tally;
 use crate::address::Key;
 use crate::event::Transitions;
@@ -76,8 +76,6 @@ pub struct Group {
 }
 
 struct Shared {
-    dials: Registry,
-    checks: Option<Registry>,
     /// Of this group's members alone, all of which have handles.
     service: Registry,
     core: Arc<Core>,
@@ -174,7 +172,7 @@ impl Group {
     /// Waits for other changes of the members and for sweeps; nobody who chooses waits for it.
     pub fn set(&self, servers: impl IntoIterator<Item = (SocketAddr, u16)>) {
         let servers = servers.into_iter().collect();
-        self.change(|_, policy| (servers, policy));
+        self.change(None, |_, policy| (servers, policy));
     }
 
     /// One more member, or another weight of one. As [`set`](Self::set).
@@ -184,7 +182,7 @@ impl Group {
     /// As [`set`](Self::set).
     pub fn add(&self, address: SocketAddr, weight: u16) {
         let address = Key::of(&address).address();
-        self.change(|mut servers, policy| {
+        self.change(None, |mut servers, policy| {
             match servers.iter_mut().find(|one| one.0 == address) {
                 Some(known) => known.1 = weight,
                 None => servers.push((address, weight)),
@@ -200,7 +198,7 @@ impl Group {
     /// As [`set`](Self::set).
     pub fn remove(&self, address: &SocketAddr) {
         let address = Key::of(address).address();
-        self.change(|mut servers, policy| {
+        self.change(None, |mut servers, policy| {
             servers.retain(|one| one.0 != address);
             (servers, policy)
         });
@@ -213,7 +211,21 @@ impl Group {
     ///
     /// As [`set`](Self::set).
     pub fn set_policy(&self, policy: GroupPolicy) {
-        self.change(|servers, _| (servers, Arc::new(policy)));
+        self.change(None, |servers, _| (servers, Arc::new(policy)));
+    }
+
+    /// Asks the dial and check words by these handles from now on, for the policies that they have.
+    /// What is known stays as far as they are handles to the registries that there were.
+    ///
+    /// # Progress
+    ///
+    /// As [`set`](Self::set).
+    pub fn set_registries(&self, dials: &Registry, checks: Option<&Registry>) {
+        let words = Words {
+            dials: dials.clone(),
+            checks: checks.cloned(),
+        };
+        self.change(Some(words), |servers, policy| (servers, policy));
     }
 
     /// Does what is due: judges rates, gives back the slots of members that time alone has brought
@@ -285,20 +297,29 @@ impl Group {
         roster.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the members and the policy what `to` makes of those that are.
-    fn change(&self, to: impl FnOnce(Servers, Arc<GroupPolicy>) -> (Servers, Arc<GroupPolicy>)) {
+    /// Makes the members and the policy what `to` makes of those that are, and asks by other
+    /// `words` if there are any.
+    fn change(
+        &self,
+        words: Option<Words>,
+        to: impl FnOnce(Servers, Arc<GroupPolicy>) -> (Servers, Arc<GroupPolicy>),
+    ) {
         let mut roster = self.roster();
+        let are_same_words = words.is_none();
+        if let Some(words) = words {
+            roster.words = words;
+        }
         let before = self.members();
         let servers = before.iter().map(|one| (one.address(), one.given_weight()));
         let (servers, policy) = to(servers.collect(), Arc::clone(&before.policy));
         let mut known: HashMap<_, _> = before.iter().map(|one| (one.address(), one)).collect();
-        let is_same_policy = before.policy == policy;
+        let is_judged_alike = are_same_words && before.policy == policy;
         let service = Arc::new(policy.service.clone());
         let mut list = Vec::new();
         for (address, weight) in distinct(servers) {
             let stays = known.remove(&address);
             if let Some(stays) = stays
-                && is_same_policy
+                && is_judged_alike
                 && stays.given_weight() == weight.max(1)
             {
                 list.push(Arc::clone(stays));
@@ -308,11 +329,7 @@ impl Group {
                 || self.seat(&mut roster, address, &before, &policy),
                 |stays| Arc::clone(&stays.seat),
             );
-            let checks = self.shared.checks.as_ref();
-            let words = (
-                self.shared.dials.endpoint(address),
-                checks.map(|checks| checks.endpoint(address)),
-            );
+            let words = roster.words.of(address);
             let core = &self.shared.core;
             list.push(Arc::new(Member::new(
                 seat, weight, words, &policy, &service, core,
@@ -425,14 +442,16 @@ impl GroupBuilder {
             unreachable: AtomicU32::new(0),
         });
         let members = Members::new(Vec::new(), 0, Arc::new(self.policy), Arc::clone(&core));
-        let shared = Shared {
+        let words = Words {
             dials: self.dials,
             checks: self.checks,
+        };
+        let shared = Shared {
             service,
             core,
             members: ArcSwap::from_pointee(members),
             version: PlainU64::new(0),
-            roster: Mutex::new(Roster::default()),
+            roster: Mutex::new(Roster::new(words)),
         };
         Group {
             shared: Arc::new(shared),

@@ -137,8 +137,23 @@ impl Member {
     /// Wait-free.
     #[must_use]
     pub fn weight(&self, now: Duration) -> u32 {
-        u32::from(self.weight) * self.share(|| Tick::at(now))
+        u32::from(self.weight) * self.share_at(|| Tick::at(now))
     }
+
+    /// Its share of its weight at this moment, in [`WHOLE`](Self::WHOLE)ths: for balancers that draw
+    /// by a weight of their own, and then ask of the one that is drawn whether the share takes it.
+    ///
+    /// # Progress
+    ///
+    /// Wait-free. Reads the registry's clock only for a member that was down of late.
+    #[inline]
+    #[must_use]
+    pub fn share(&self) -> u32 {
+        self.share_at(|| Tick::at(self.core.clock.elapsed()))
+    }
+
+    /// The [share](Self::share) of a member that does not warm up.
+    pub const WHOLE: u32 = WHOLE;
 
     /// Asks to use it. `Err` if a word says down, or its one probe has been given to another.
     ///
@@ -276,7 +291,7 @@ impl Member {
 
     /// Its share of its weight, in [`WHOLE`]ths. The time is asked for only if it depends on it.
     #[inline]
-    pub(super) fn share(&self, now: impl Fn() -> Tick) -> u32 {
+    pub(super) fn share_at(&self, now: impl Fn() -> Tick) -> u32 {
         if !self.policy.has_slow_start() {
             return WHOLE;
         }

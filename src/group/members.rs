@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use super::member::{Core, Member, Right};
 use super::policy::{GroupPolicy, WHOLE};
 use crate::snapshot::State;
-use crate::word::Tick;
 
 /// The members of a group at one time, in the order in which they were given.
 ///
@@ -174,7 +173,7 @@ impl Members {
     /// Whether who is drawn is taken, by its share: the lower half of the chance.
     #[inline]
     fn is_taken(&self, member: &Member, chance: u64) -> bool {
-        let share = member.share(|| Tick::at(self.core.clock.elapsed()));
+        let share = member.share();
         share >= WHOLE || ((chance & LOWER) * u64::from(WHOLE)) >> 32 < share.into()
     }
 

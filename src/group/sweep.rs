@@ -10,8 +10,10 @@ use super::member::{Member, Seat};
 use super::members::Members;
 use super::outlier::{Counts, Found, Rule, outliers};
 use super::window::History;
+use crate::endpoint::Endpoint;
 use crate::outcome::Cause;
 use crate::record::Ticket;
+use crate::registry::Registry;
 
 /// What a sweep came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +58,9 @@ pub enum Effect {
 }
 
 /// What the owner of the group knows, under its lock.
-#[derive(Default)]
 pub(super) struct Roster {
+    /// By which members ask.
+    pub(super) words: Words,
     /// Who has left and may still be in use: their words take no evidence.
     pub(super) left: Vec<Arc<Seat>>,
     histories: HashMap<SocketAddr, History>,
@@ -65,7 +68,34 @@ pub(super) struct Roster {
     due: Duration,
 }
 
+/// The registries of the words that are not the group's own.
+pub(super) struct Words {
+    pub(super) dials: Registry,
+    pub(super) checks: Option<Registry>,
+}
+
+impl Words {
+    /// The handles for one address: its dial word's, and its checks'.
+    pub(super) fn of(&self, address: SocketAddr) -> (Endpoint, Option<Endpoint>) {
+        let checks = self.checks.as_ref();
+        (
+            self.dials.endpoint(address),
+            checks.map(|checks| checks.endpoint(address)),
+        )
+    }
+}
+
 impl Roster {
+    /// Nobody has left, and nothing is due.
+    pub(super) fn new(words: Words) -> Self {
+        Self {
+            words,
+            left: Vec::new(),
+            histories: HashMap::new(),
+            due: Duration::ZERO,
+        }
+    }
+
     /// The seat of who left, if it comes back.
     pub(super) fn take_back(&mut self, address: SocketAddr) -> Option<Arc<Seat>> {
         let is_its = |seat: &Arc<Seat>| seat.service.address() == address;
