@@ -2,13 +2,13 @@
 
 use risefall::{State, Status};
 
-use crate::runtime::standing::Standing;
+use crate::runtime::standing::{PassedOver, Standing};
 use crate::units;
 
 /// What is said of a server, the words that keep it from being used alone if there are any.
 /// `max_fails` is that of its dials.
 pub(super) fn of(standing: &Standing, max_fails: u8) -> String {
-    let is_down = standing.is_down();
+    let is_down = standing.is_down() || standing.passed_over.is_some();
     let told = standing.words().filter(|(_, status)| match is_down {
         true => status.state.is_down(),
         false => status.state != State::Up || status.failures > 0,
@@ -18,7 +18,22 @@ pub(super) fn of(standing: &Standing, max_fails: u8) -> String {
         "check" => format!("checks: {}", check(status)),
         _ => format!("{word}: {}", traffic(status)),
     });
-    let told: Vec<_> = told.collect();
+    let mut told: Vec<_> = told.collect();
+    match standing.passed_over {
+        Some(PassedOver::FailingOpen) => {
+            told.push("used all the same: too few of the group are up".to_owned());
+        }
+        Some(PassedOver::Observing) => {
+            told.push("used all the same: the group only observes".to_owned());
+        }
+        None if standing.share_percent < 100 && !is_down => {
+            let share = standing.share_percent;
+            told.push(format!(
+                "it came back of late and gets {share} % of its share"
+            ));
+        }
+        None => {}
+    }
     match told.is_empty() {
         true => NOTHING.to_owned(),
         false => told.join("; "),
@@ -111,14 +126,14 @@ mod tests {
             }
             registry.status(&address)
         };
-        let told = |dial, traffic, check| {
-            let standing = Standing {
-                dial: word(dial),
-                traffic: Some(word(traffic)),
-                check: Some(word(check)),
-            };
-            of(&standing, 3)
+        let standing = |dial, traffic, check| Standing {
+            dial: word(dial),
+            traffic: Some(word(traffic)),
+            check: Some(word(check)),
+            passed_over: None,
+            share_percent: 100,
         };
+        let told = |dial, traffic, check| of(&standing(dial, traffic, check), 3);
         assert_eq!(told(0, 0, 0), "nothing is held against it");
         let some = told(1, 2, 0);
         assert!(some.starts_with("1 of 3 failures in a row; the last: refused, "));
@@ -128,5 +143,21 @@ mod tests {
         let both = told(3, 3, 0);
         assert!(both.starts_with("down for another "), "{both}");
         assert!(both.contains("; traffic: down for another "), "{both}");
+        let passed_over = Standing {
+            passed_over: Some(PassedOver::FailingOpen),
+            ..standing(0, 3, 0)
+        };
+        assert!(!passed_over.is_down());
+        let said = of(&passed_over, 3);
+        assert!(said.starts_with("traffic: down for another "), "{said}");
+        assert!(said.ends_with("; used all the same: too few of the group are up"));
+        let warm = Standing {
+            share_percent: 34,
+            ..standing(0, 0, 0)
+        };
+        assert_eq!(
+            of(&warm, 3),
+            "it came back of late and gets 34 % of its share"
+        );
     }
 }

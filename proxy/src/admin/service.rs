@@ -95,6 +95,28 @@ pub struct UpstreamStatus {
     pub queue_full: u64,
     /// Requests that waited in vain.
     pub queue_timeouts: u64,
+    /// Its servers, judged together; absent before the first client.
+    pub group: Option<GroupStatus>,
+}
+
+/// The servers of a group, judged together by what they answer. Addresses that are in use are
+/// counted, those of backups too.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct GroupStatus {
+    /// How many there are.
+    pub members: u32,
+    /// How many nothing is held against.
+    pub live: u32,
+    /// How many are ejected.
+    pub ejected: u32,
+    /// How many may be at once.
+    pub most_ejected: u32,
+    /// How often one was.
+    pub ejections: u64,
+    /// How often one would have been, but for that bound.
+    pub spared: u64,
+    /// Whether so few are live that answers and checks are passed over.
+    pub failing_open: bool,
 }
 
 /// One server of a group.
@@ -128,6 +150,8 @@ pub struct ServerStatus {
     pub traffic: Option<AddressStatus>,
     /// What checks found; absent without checks.
     pub check: Option<AddressStatus>,
+    /// The part of its weight that it gets, in percent: less than 100 while it warms up.
+    pub share_percent: u8,
 }
 
 impl Report {
@@ -208,6 +232,7 @@ impl Report {
             queued: sum(|one| &one.queued),
             queue_full: sum(|one| &one.queue_full),
             queue_timeouts: sum(|one| &one.queue_timeouts),
+            group: (self.standings.group(upstream)).map(|counts| GroupStatus::of(&counts)),
         }
     }
 
@@ -245,6 +270,7 @@ impl ServerStatus {
             dial: AddressStatus::of(&standing.dial),
             traffic: word(&standing.traffic),
             check: word(&standing.check),
+            share_percent: standing.share_percent,
         }
     }
 
@@ -253,6 +279,20 @@ impl ServerStatus {
         let all = [Some(&self.dial), self.traffic.as_ref(), self.check.as_ref()];
         let named = crate::runtime::standing::WORDS.into_iter().zip(all);
         named.filter_map(|(name, word)| Some((name, word?)))
+    }
+}
+
+impl GroupStatus {
+    fn of(counts: &risefall::GroupCounts) -> Self {
+        Self {
+            members: counts.members,
+            live: counts.live,
+            ejected: counts.ejected,
+            most_ejected: counts.most_ejected,
+            ejections: counts.ejections,
+            spared: counts.spared,
+            failing_open: counts.is_failing_open,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! whose default depends on others have none here; the plan fills them in.
 
 mod choice;
+pub mod group;
 pub mod site;
 pub mod upstream;
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::{self, Bytes, Control, Memory, Patience, Said, Secret};
 use crate::bounds;
-pub use choice::{OneOrMany, RedirectStatus, True, Wanted};
+pub use choice::{OneOrMany, Part, RedirectStatus, True, Wanted};
 pub use site::Site;
 pub use upstream::Upstream;
 

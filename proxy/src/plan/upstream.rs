@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
-use risefall::Policy;
+use risefall::{GroupPolicy, Policy};
 
 use super::{Balance, KeyBy, Server};
 use crate::net::tls::ClientTls;
@@ -57,6 +57,8 @@ pub enum HttpVersion {
 pub struct Service {
     /// Thresholds and times; those of the dials unless said otherwise.
     pub(crate) policy: Arc<Policy>,
+    /// What needs the whole group; its own thresholds are not asked.
+    pub(crate) group: GroupPolicy,
     /// Statuses that count as failures. Default: 502, 503 and 504.
     pub(crate) statuses: Vec<StatusCode>,
 }
@@ -152,9 +154,21 @@ impl Service {
     pub fn by(policy: Policy) -> Self {
         Self {
             policy: Arc::new(policy),
+            group: usual_group(),
             statuses: Vec::new(),
         }
     }
+}
+
+/// What a group may do to its servers unless told otherwise: what the library does, but that it never
+/// fails open, as what checks take out is not to be used; and that an only server is ejected, as
+/// clients are to be told at once rather than to wait for it.
+#[must_use]
+pub fn usual_group() -> GroupPolicy {
+    let builder = GroupPolicy::builder().fail_open_below(0);
+    let builder = builder.spare_single(false);
+    let policy = builder.slow_calls(Duration::from_secs(1), 0).build();
+    policy.unwrap_or_default()
 }
 
 impl Check {

@@ -9,6 +9,7 @@ mod clients;
 mod engine;
 pub mod force;
 pub mod memory;
+mod outliers;
 mod rate;
 pub mod standing;
 mod threads;

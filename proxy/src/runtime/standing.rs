@@ -6,11 +6,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use risefall::{Registry, Status};
+use risefall::{GroupCounts, Status};
 
 use super::force::InForce;
 use crate::plan::Upstream;
-use crate::upstream::evidence::Evidences;
+use crate::upstream::evidence::{Evidences, ServiceHandle};
 
 /// Asked how servers stand.
 #[derive(Clone, Debug)]
@@ -26,6 +26,19 @@ pub struct Standing {
     pub traffic: Option<Status>,
     /// What checks found; `None` while there are none.
     pub check: Option<Status>,
+    /// Why it is used although its traffic or checks say down, if that is so.
+    pub passed_over: Option<PassedOver>,
+    /// The part of its weight that it gets, in percent: less than 100 while it warms up.
+    pub share_percent: u8,
+}
+
+/// Why words that say down are passed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PassedOver {
+    /// Too few of the group are up.
+    FailingOpen,
+    /// The group does not act on what it finds.
+    Observing,
 }
 
 impl Standings {
@@ -38,13 +51,33 @@ impl Standings {
     pub fn of(&self, force: &InForce, upstream: &Upstream, address: SocketAddr) -> Standing {
         let evidence = self.0.find(upstream.name());
         let evidence = evidence.as_ref();
-        let of = |registry: &Registry| registry.status(&address);
+        let handle = evidence.and_then(|evidence| evidence.handle(address));
         let checks = evidence.and_then(|evidence| evidence.checks());
-        Standing {
+        let mut standing = Standing {
             dial: force.judge_of(upstream).status(&address),
-            traffic: evidence.map(|evidence| of(evidence.traffic())),
-            check: checks.map(of),
+            traffic: handle.as_ref().map(|handle| handle.status().service),
+            check: checks.map(|checks| checks.status(&address)),
+            passed_over: None,
+            share_percent: handle.as_ref().map_or(100, ServiceHandle::share_percent),
+        };
+        if let (Some(handle), Some(evidence)) = (&handle, evidence)
+            && standing.is_down()
+            && !handle.is_down()
+        {
+            let is_failing_open = evidence.group().counts().is_failing_open;
+            standing.passed_over = Some(match is_failing_open {
+                true => PassedOver::FailingOpen,
+                false => PassedOver::Observing,
+            });
         }
+        standing
+    }
+
+    /// What the group of `upstream` counts; `None` while no worker has asked for it.
+    #[must_use]
+    pub fn group(&self, upstream: &Upstream) -> Option<GroupCounts> {
+        let evidence = self.0.find(upstream.name())?;
+        Some(evidence.group().counts())
     }
 }
 
@@ -56,10 +89,10 @@ impl Standing {
         named.filter_map(|(&name, word)| Some((name, word?)))
     }
 
-    /// Whether a word says down.
+    /// Whether a word says down that is not passed over.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.words().any(|(_, word)| word.state.is_down())
+        self.passed_over.is_none() && self.words().any(|(_, word)| word.state.is_down())
     }
 }
 

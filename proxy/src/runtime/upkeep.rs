@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use risefall::Transitions;
+use risefall::{State, Transition, Transitions};
 
 use super::Shared;
 use super::force::InForce;
+use super::outliers;
 use crate::net::tls::{ClientTls, Identity, refresh_all};
 use crate::plan::Upstream;
 use crate::plan::upstream::Check;
@@ -31,6 +32,7 @@ pub(super) async fn check(shared: Arc<Shared>, context: Rc<Context>) {
     loop {
         let force = shared.force.load_full();
         words.tell(&force, &shared.evidences);
+        outliers::judge(&force, &shared.evidences);
         let wanted = wanted(&force, &shared, &context).await;
         let (keys, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
         if keys != last {
@@ -56,17 +58,21 @@ impl Words {
                 continue;
             };
             let words = self.0.entry(upstream.name().to_owned()).or_default();
-            let registries = [Some(evidence.traffic()), evidence.checks()];
-            for ((word, registry), by) in words.iter_mut().zip(registries).zip(["traffic", "check"])
-            {
-                let Some(registry) = registry else {
-                    *word = None;
-                    continue;
-                };
-                let changes = word.get_or_insert_with(|| registry.subscribe(CHANGES_KEPT));
-                for change in changes {
-                    log::service_transition(upstream.name(), by, &change);
-                }
+            let [traffic, checks] = words;
+            let changes = traffic.get_or_insert_with(|| evidence.group().subscribe(CHANGES_KEPT));
+            // Servers come and go: that is no change of their health.
+            let is_known =
+                |change: &Transition| change.to != State::Drained && change.from != State::Drained;
+            for change in changes.filter(is_known) {
+                log::service_transition(upstream.name(), "traffic", &change);
+            }
+            let Some(registry) = evidence.checks() else {
+                *checks = None;
+                continue;
+            };
+            let changes = checks.get_or_insert_with(|| registry.subscribe(CHANGES_KEPT));
+            for change in changes {
+                log::service_transition(upstream.name(), "check", &change);
             }
         }
     }
@@ -116,7 +122,7 @@ async fn checked(
         // The lookup has said so.
         return Vec::new();
     };
-    let evidence = (means.evidences).get(&upstream.name, &upstream.service, Some(check));
+    let evidence = means.evidence(upstream);
     let name: Arc<str> = upstream.name.as_str().into();
     let members = members.all().filter_map(|member| {
         let tls = match &upstream.tls {

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use risefall::{State, Transition};
+use risefall::{Effect, Outlier, Rule, State, Transition};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
@@ -96,6 +96,29 @@ pub fn service_transition(upstream: &str, by: &str, change: &Transition) {
         State::Probing => tracing::info!(upstream, %server, by, "server is probed"),
         State::Up => tracing::info!(upstream, %server, by, "server is up"),
         state => tracing::info!(upstream, %server, by, "server is {state}"),
+    }
+}
+
+/// Tells who does worse than may be.
+pub fn outlier(upstream: &str, outlier: &Outlier) {
+    let (server, calls) = (outlier.address, outlier.calls);
+    let said = match outlier.rule {
+        Rule::FailurePercent => "failed",
+        Rule::SuccessRate => "succeeded",
+        _ => "slow",
+    };
+    let (percent, limit) = (outlier.percent.round(), outlier.limit.round());
+    match outlier.effect {
+        Effect::Ejected => {
+            tracing::warn!(upstream, %server, said, percent, limit, calls, "an outlier is ejected");
+        }
+        Effect::Observed => {
+            tracing::warn!(upstream, %server, said, percent, limit, calls, "an outlier is observed");
+        }
+        // Told again at each look.
+        _ => {
+            tracing::debug!(upstream, %server, said, percent, limit, calls, "an outlier is spared");
+        }
     }
 }
 

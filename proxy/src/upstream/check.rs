@@ -266,16 +266,18 @@ mod tests {
     pub(super) fn checked(address: SocketAddr, check: Check) -> Checked {
         let service = Service {
             policy: Arc::default(),
+            group: crate::plan::upstream::usual_group(),
             statuses: Vec::new(),
         };
+        let dials = Registry::new(Policy::default());
         Checked {
             upstream: "api".into(),
             address,
             target: Target::parse("app.internal:80").unwrap(),
-            evidence: Evidences::default().get("api", &service, Some(&check)),
+            evidence: Evidences::default().get("api", &service, Some(&check), &dials),
             check,
             tls: None,
-            dials: Arc::new(Registry::new(Policy::default())),
+            dials: Arc::new(dials),
         }
     }
 

@@ -2,17 +2,22 @@
 //!
 //! A dial says that somebody listens there; whether the service works is said by what it answers.
 //! That is each group's own to judge: one address may serve two groups, well the one and badly the
-//! other. So a group has two registries beside that of the dials: a word for what **traffic** met
-//! and a word for what **checks** found. A server is used when no word says down, and each word is
-//! cleared only by what set it.
+//! other. So a server has two words beside that of its dials: one for what **traffic** met and one
+//! for what **checks** found. A server is used when no word says down, and each word is cleared only
+//! by what set it.
 //!
-//! The traffic's word recovers by probes: when its time is over, one request at a time may try.
-//! The checks' word recovers by checks alone. Every failing check renews it, so its evidence need
-//! only outlast the pace of the checks, and it does so by far; it ends in the end, so that a
-//! checker that has stopped does not hold a server down for ever.
+//! The traffic's word is that of a [`risefall::Group`]: what may be left out at once, what is worse
+//! than the others, and how much those get who come back, needs the whole group. It recovers by
+//! probes: when its time is over, one request at a time may try. The checks' word recovers by
+//! checks alone. Every failing check renews it, so its evidence need only outlast the pace of the
+//! checks, and it does so by far; it ends in the end, so that a checker that has stopped does not
+//! hold a server down for ever.
 //!
 //! All workers share the evidence, and it stays through reloads for as long as the group's name
-//! does: a plan with other thresholds reads the same words.
+//! does: a plan with other thresholds reads the same words. Members are the servers that any worker
+//! has found ([`Presence`]); what was held against one that nobody has any more is forgotten.
+
+mod presence;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,9 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use risefall::{
-    Admission, Cause, Endpoint, Outcome, Permit, Policy, Recovery, Registry, State, Status, Weight,
+    Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Recovery, Registry, Weight,
 };
 
+pub use self::presence::Presence;
+use self::presence::Present;
 use crate::plan::upstream::{Check, Service};
 
 /// The evidence of all groups, by name. One for the process; asked only when plans change.
@@ -32,18 +39,29 @@ pub struct Evidences(Mutex<HashMap<String, Arc<Evidence>>>);
 /// The evidence of one group, read by the thresholds of one plan.
 #[derive(Debug)]
 pub struct Evidence {
-    traffic: Registry,
-    checks: Registry,
+    words: Arc<Words>,
+    terms: Terms,
     is_checked: bool,
+}
+
+/// What plans have in common.
+#[derive(Debug)]
+struct Words {
+    group: Group,
+    present: Present,
+}
+
+/// By what words are read.
+#[derive(Clone, Debug)]
+struct Terms {
+    policy: GroupPolicy,
+    dials: Registry,
+    checks: Registry,
 }
 
 /// One server as its group judges it.
 #[derive(Clone, Debug)]
-pub struct ServiceHandle {
-    traffic: Endpoint,
-    /// `None` while nothing checks it.
-    checks: Option<Endpoint>,
-}
+pub struct ServiceHandle(Arc<risefall::Member>);
 
 /// By what right a request is sent to a server: what its outcome is told by.
 ///
@@ -51,34 +69,31 @@ pub struct ServiceHandle {
 /// the server's fault.
 #[derive(Debug)]
 #[must_use = "an outcome that is not told is none"]
-pub enum Right {
-    /// Nothing is held against the server.
-    Usual,
-    /// It was down, and this request tries it.
-    Probe(Probe),
-    /// All are down, and the policy would rather ask one than none.
-    Open,
-}
-
-/// The permit to try a server that was down.
-#[derive(Debug)]
-#[must_use = "a permit that is dropped is given back"]
-pub struct Probe(Option<Permit>);
+pub struct Right(Option<risefall::Right>);
 
 impl Evidences {
     /// The evidence of the group of that name, by the thresholds of `service` and `check`: the same
-    /// value for as long as they are the same.
+    /// value for as long as they are the same. `dials` is who judges its dials, and by what.
     #[must_use]
-    pub fn get(&self, name: &str, service: &Service, check: Option<&Check>) -> Arc<Evidence> {
-        let traffic = traffic_policy(&service.policy);
+    pub fn get(
+        &self,
+        name: &str,
+        service: &Service,
+        check: Option<&Check>,
+        dials: &Registry,
+    ) -> Arc<Evidence> {
+        let policy = service.group.clone().into_builder();
+        let policy = policy.service(traffic_policy(&service.policy)).build();
+        // It was valid, and what is said of answers cannot make it otherwise.
+        let policy = policy.unwrap_or_default();
         let checks = check.map(checks_policy);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let evidence = match known.get(name) {
-            Some(known) if known.is_judged_by(&traffic, checks.as_ref()) => {
+            Some(known) if known.is_judged_by(&policy, checks.as_ref(), dials) => {
                 return Arc::clone(known);
             }
-            Some(known) => Arc::new(known.judged_by(traffic, checks)),
-            None => Arc::new(Evidence::new(traffic, checks)),
+            Some(known) => Arc::new(known.judged_by(policy, checks.as_ref(), dials)),
+            None => Arc::new(Evidence::new(policy, checks, dials)),
         };
         known.insert(name.to_owned(), Arc::clone(&evidence));
         evidence
@@ -99,48 +114,82 @@ impl Evidences {
 }
 
 impl Evidence {
-    fn new(traffic: Policy, checks: Option<Policy>) -> Self {
-        Self {
-            traffic: registry(traffic),
-            is_checked: checks.is_some(),
+    fn new(policy: GroupPolicy, checks: Option<Policy>, dials: &Registry) -> Self {
+        let is_checked = checks.is_some();
+        let terms = Terms {
+            policy,
+            dials: dials.clone(),
             checks: registry(checks.unwrap_or_default()),
-        }
+        };
+        Self::by(terms, is_checked)
     }
 
-    fn judged_by(&self, traffic: Policy, checks: Option<Policy>) -> Self {
+    fn by(terms: Terms, is_checked: bool) -> Self {
+        let group = Group::builder(&terms.dials).checks(&terms.checks);
+        let words = Words {
+            group: group.policy(terms.policy.clone()).build(),
+            present: Present::default(),
+        };
         Self {
-            traffic: self.traffic.with_policy(traffic),
-            is_checked: checks.is_some(),
+            words: Arc::new(words),
+            terms,
+            is_checked,
+        }
+    }
+
+    fn judged_by(&self, policy: GroupPolicy, checks: Option<&Policy>, dials: &Registry) -> Self {
+        let group = &self.words.group;
+        let terms = Terms {
+            policy,
+            dials: dials.clone(),
             checks: match checks {
-                Some(checks) => self.checks.with_policy(checks),
-                None => self.checks.clone(),
+                Some(checks) => self.terms.checks.with_policy(checks.clone()),
+                None => self.terms.checks.clone(),
             },
+        };
+        group.set_registries(&terms.dials, Some(&terms.checks));
+        group.set_policy(terms.policy.clone());
+        Self {
+            words: Arc::clone(&self.words),
+            terms,
+            is_checked: checks.is_some(),
         }
     }
 
-    fn is_judged_by(&self, traffic: &Policy, checks: Option<&Policy>) -> bool {
-        self.traffic.policy() == traffic && self.checks().map(Registry::policy) == checks
+    fn is_judged_by(
+        &self,
+        policy: &GroupPolicy,
+        checks: Option<&Policy>,
+        dials: &Registry,
+    ) -> bool {
+        self.terms.policy == *policy
+            && self.terms.dials.policy() == dials.policy()
+            && self.checks().map(Registry::policy) == checks
     }
 
-    /// A handle to what is known of the server at `address`.
-    #[must_use]
-    pub fn handle(&self, address: SocketAddr) -> ServiceHandle {
-        ServiceHandle {
-            traffic: self.traffic.endpoint(address),
-            checks: self.checks().map(|checks| checks.endpoint(address)),
-        }
+    /// Makes `addresses` members, beside those that others have found, for as long as the value is
+    /// kept.
+    pub fn enter(&self, addresses: Vec<SocketAddr>) -> Presence {
+        Presence::begin(&self.words, addresses)
     }
 
-    /// What traffic met.
+    /// A handle to what is known of the server at `address`; `None` if it is no member.
     #[must_use]
-    pub fn traffic(&self) -> &Registry {
-        &self.traffic
+    pub fn handle(&self, address: SocketAddr) -> Option<ServiceHandle> {
+        let members = self.words.group.members();
+        members.find(&address).cloned().map(ServiceHandle)
+    }
+
+    /// Its servers, judged together by what traffic met.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.words.group
     }
 
     /// What checks found; `None` while the group has none.
     #[must_use]
     pub fn checks(&self) -> Option<&Registry> {
-        self.is_checked.then_some(&self.checks)
+        self.is_checked.then_some(&self.terms.checks)
     }
 }
 
@@ -152,72 +201,65 @@ impl PartialEq for Evidence {
 }
 
 impl ServiceHandle {
-    /// Whether either word says down. Two loads, and no clock, while nothing is held against the
+    /// Whether a word says down. Three loads, and no clock, while nothing is held against the
     /// server.
     #[inline]
     #[must_use]
     pub fn is_down(&self) -> bool {
-        let checks = self.checks.as_ref();
-        self.traffic.is_fall_down() || checks.is_some_and(Endpoint::is_fall_down)
+        !self.0.is_eligible()
     }
 
     /// Asks to send one request there; `None` if that must not be now.
     pub fn admit(&self) -> Option<Right> {
-        if self.checks.as_ref().is_some_and(Endpoint::is_fall_down) {
-            return None;
-        }
-        match self.traffic.try_admit() {
-            Admission::Pass => Some(Right::Usual),
-            Admission::Probe(permit) => Some(Right::Probe(Probe(Some(permit)))),
-            Admission::Deny { .. } => None,
-        }
+        self.0.admit().ok().map(|right| Right(Some(right)))
     }
 
-    /// Tells how the request went that was sent by `right`.
+    /// The right to send one whatever the words say.
+    pub fn admit_anyway(&self) -> Right {
+        Right(Some(self.0.admit_anyway()))
+    }
+
+    /// Whether one that the balancer would give it is to go there: less often while it warms up.
+    #[inline]
+    #[must_use]
+    pub fn takes_its_share(&self) -> bool {
+        let share = self.0.share();
+        share >= risefall::Member::WHOLE || fastrand::u32(..risefall::Member::WHOLE) < share
+    }
+
+    /// The part of its weight that it gets now, in percent.
+    #[must_use]
+    pub fn share_percent(&self) -> u8 {
+        let percent = (self.0.share() * 100).div_ceil(risefall::Member::WHOLE);
+        u8::try_from(percent).unwrap_or(100)
+    }
+
+    /// Tells how the request went that was sent by `right`, and how long its answer took to begin.
     ///
     /// A success is best told when the answer is whole: a server that begins every answer and ends
     /// none would never have two failures in a row. A probe's is told when the answer begins, as
-    /// others wait for it.
-    pub fn end(&self, right: Right, outcome: Outcome) {
-        match right {
-            Right::Probe(mut probe) => probe.end(outcome),
-            Right::Usual if self.is_stale(outcome) => {}
-            Right::Usual | Right::Open => self.traffic.record(outcome),
+    /// others wait for it. What was sent before the server went down changes nothing then.
+    pub fn end(&self, right: Right, outcome: Outcome, took: Duration) {
+        if let Some(right) = right.0 {
+            self.0.end(right, outcome, took);
         }
     }
 
-    /// Whether `outcome` is that of a request that was sent before the server went down: of
-    /// hundreds under way some still end well and some badly, and neither is to undo the verdict
-    /// or to prolong it.
-    fn is_stale(&self, outcome: Outcome) -> bool {
-        match outcome {
-            // The usual case, and no more than one load.
-            Outcome::Success => self.traffic.is_fall_down(),
-            _ => !matches!(self.traffic.status().state, State::Up | State::Suspect),
-        }
-    }
-
-    /// What is held against it: by traffic, and by checks.
+    /// What is held against it, word by word. Reads the clock.
     #[must_use]
-    pub fn status(&self) -> (Status, Option<Status>) {
-        let checks = self.checks.as_ref().map(Endpoint::status);
-        (self.traffic.status(), checks)
+    pub fn status(&self) -> MemberStatus {
+        self.0.status()
     }
 }
 
-impl Probe {
-    fn end(&mut self, outcome: Outcome) {
-        if let Some(permit) = self.0.take() {
-            permit.end(outcome);
-        }
-    }
-}
+impl Right {
+    /// That of a server whose dials alone are judged.
+    pub const DIALS: Self = Self(None);
 
-/// A permit that is dropped after a while would be a failure: right for a dial, which is silent
-/// only by the server's fault, and wrong for a request.
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.end(Outcome::Cancelled);
+    /// Whether it is to try a server that was down: others wait for its outcome.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.0.as_ref().is_some_and(risefall::Right::is_probe)
     }
 }
 
@@ -271,6 +313,8 @@ const EVIDENCE_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
+    use risefall::State;
+
     use super::*;
     use crate::plan::upstream::CheckKind;
 
@@ -282,6 +326,7 @@ mod tests {
             .recovery(Recovery::PROBE);
         Service {
             policy: Arc::new(policy.build().unwrap()),
+            group: crate::plan::upstream::usual_group(),
             statuses: Vec::new(),
         }
     }
@@ -307,12 +352,28 @@ mod tests {
             let registry = Registry::builder().policy(policy);
             registry.clock(Arc::clone(&clock) as _).build()
         };
-        let evidence = Evidence {
-            traffic: made(traffic_policy(&service(fails).policy)),
+        let policy = crate::plan::upstream::usual_group().into_builder();
+        let policy = policy.service(traffic_policy(&service(fails).policy));
+        let terms = Terms {
+            policy: policy.build().unwrap(),
+            dials: made(Policy::default()),
             checks: made(checks_policy(&check())),
-            is_checked: true,
         };
-        (evidence, clock)
+        (Evidence::by(terms, true), clock)
+    }
+
+    /// The server, there for as long as the other value is kept.
+    fn server(evidence: &Evidence) -> (ServiceHandle, Presence) {
+        let presence = evidence.enter(vec![address()]);
+        (evidence.handle(address()).unwrap(), presence)
+    }
+
+    fn end(handle: &ServiceHandle, right: Right, outcome: Outcome) {
+        handle.end(right, outcome, Duration::ZERO);
+    }
+
+    fn traffic(handle: &ServiceHandle) -> risefall::Status {
+        handle.status().service
     }
 
     const FAILED: Outcome = Outcome::Failed(Cause::BadGateway);
@@ -320,34 +381,35 @@ mod tests {
     #[test]
     fn after_its_time_one_request_at_a_time_tries_it() {
         let (evidence, clock) = by_hand(2);
-        let handle = evidence.handle(address());
+        let (handle, _presence) = server(&evidence);
         for _ in 0..2 {
             let right = handle.admit().unwrap();
-            handle.end(right, FAILED);
+            end(&handle, right, FAILED);
         }
         assert!(handle.is_down());
         assert!(handle.admit().is_none());
         clock.advance(Duration::from_millis(20));
         assert!(!handle.is_down());
         let probe = handle.admit().unwrap();
-        assert!(matches!(probe, Right::Probe(_)));
+        assert!(probe.is_probe());
         assert!(handle.is_down() && handle.admit().is_none());
         // A client that gives up, however late, gives the permit back.
         clock.advance(Duration::from_secs(5));
         drop(probe);
         let probe = handle.admit().unwrap();
-        handle.end(probe, Outcome::Success);
+        end(&handle, probe, Outcome::Success);
         assert!(!handle.is_down());
-        assert!(matches!(handle.admit(), Some(Right::Usual)));
+        assert!(!handle.admit().unwrap().is_probe());
     }
 
     #[test]
     fn what_was_under_way_when_it_went_down_changes_nothing() {
         let (evidence, clock) = by_hand(1);
-        let handle = evidence.handle(address());
-        let rights: Vec<_> = (0..5).map(|_| handle.admit().unwrap()).collect();
-        handle.end(Right::Usual, FAILED);
-        let status = handle.status().0;
+        let (handle, _presence) = server(&evidence);
+        let mut rights: Vec<_> = (0..6).map(|_| handle.admit().unwrap()).collect();
+        let late = rights.pop().unwrap();
+        end(&handle, handle.admit_anyway(), FAILED);
+        let status = traffic(&handle);
         assert_eq!((status.state, status.failures), (State::Down, 1));
         for (nth, right) in rights.into_iter().enumerate() {
             let outcome = if nth % 2 == 0 {
@@ -355,29 +417,29 @@ mod tests {
             } else {
                 FAILED
             };
-            handle.end(right, outcome);
+            end(&handle, right, outcome);
         }
-        assert_eq!(handle.status().0.state, State::Down);
-        assert_eq!(handle.status().0.failures, 1);
+        assert_eq!(traffic(&handle).state, State::Down);
+        assert_eq!(traffic(&handle).failures, 1);
         clock.advance(Duration::from_millis(20));
-        handle.end(Right::Usual, FAILED);
-        assert_eq!(handle.status().0.state, State::ProbeDue);
+        end(&handle, late, FAILED);
+        assert_eq!(traffic(&handle).state, State::ProbeDue);
         // Who was sent there because all are down does count.
-        handle.end(Right::Open, Outcome::Success);
-        assert_eq!(handle.status().0.state, State::Up);
+        end(&handle, handle.admit_anyway(), Outcome::Success);
+        assert_eq!(traffic(&handle).state, State::Up);
     }
 
     #[test]
     fn each_word_takes_it_down_alone_and_clears_itself_alone() {
         let (evidence, _) = by_hand(3);
-        let handle = evidence.handle(address());
+        let (handle, _presence) = server(&evidence);
         let checks = evidence.checks().unwrap().endpoint(address());
         for _ in 0..3 {
             checks.record(Outcome::Failed(Cause::ServerError));
         }
         assert!(handle.is_down() && handle.admit().is_none());
         for _ in 0..9 {
-            handle.end(Right::Usual, Outcome::Success);
+            end(&handle, handle.admit_anyway(), Outcome::Success);
         }
         assert!(handle.is_down());
         checks.record(Outcome::Success);
@@ -407,22 +469,43 @@ mod tests {
 
     #[test]
     fn evidence_stays_through_plans_while_the_name_does() {
-        let evidences = Evidences::default();
-        let first = evidences.get("api", &service(3), None);
-        assert!(Arc::ptr_eq(
-            &first,
-            &evidences.get("api", &service(3), None)
-        ));
-        first.traffic().record(address(), FAILED);
+        let (evidences, dials) = (Evidences::default(), Registry::new(Policy::default()));
+        let get = |name, fails, check: Option<&Check>| {
+            evidences.get(name, &service(fails), check, &dials)
+        };
+        let first = get("api", 3, None);
+        assert!(Arc::ptr_eq(&first, &get("api", 3, None)));
+        let (handle, _presence) = server(&first);
+        end(&handle, handle.admit_anyway(), FAILED);
         assert!(first.checks().is_none());
-        let strict = evidences.get("api", &service(1), Some(&check()));
+        let strict = get("api", 1, Some(&check()));
         assert_ne!(first, strict);
-        assert_eq!(strict.traffic().status(&address()).failures, 1);
+        let (handle, _presence) = server(&strict);
+        assert_eq!(traffic(&handle).failures, 1);
         assert_eq!(strict.checks().unwrap().policy().max_fails(), 3);
-        let other = evidences.get("web", &service(3), None);
-        assert_eq!(other.traffic().status(&address()).failures, 0);
+        let (other, _presence) = server(&get("web", 3, None));
+        assert_eq!(traffic(&other).failures, 0);
         evidences.retain(|name| name == "web");
-        let anew = evidences.get("api", &service(1), None);
-        assert_eq!(anew.traffic().status(&address()).failures, 0);
+        let (anew, _presence) = server(&get("api", 1, None));
+        assert_eq!(traffic(&anew).failures, 0);
+    }
+
+    #[test]
+    fn dials_are_asked_by_the_thresholds_of_the_plan() {
+        let (evidences, clock) = (Evidences::default(), Arc::new(risefall::ManualClock::new()));
+        let dials = Registry::builder().clock(Arc::clone(&clock) as _).build();
+        let first = evidences.get("api", &service(3), None, &dials);
+        let (handle, _presence) = server(&first);
+        for _ in 0..3 {
+            dials.record_failure(address(), Cause::Refused);
+        }
+        assert!(handle.is_down());
+        let open = Policy::builder().fail_timeout(Duration::from_secs(1));
+        let dials = dials.with_policy(open.build().unwrap());
+        let second = evidences.get("api", &service(3), None, &dials);
+        assert_ne!(first, second);
+        let (handle, _presence) = server(&second);
+        clock.advance(Duration::from_secs(2));
+        assert!(!handle.is_down());
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::balance::Balance;
 use super::budget::Budget;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Presence};
 use super::lookup::{self, Lookups, Spot};
 use super::member::{Busy, Member};
 use super::members::Members;
@@ -36,6 +36,9 @@ pub struct Group {
     parts: GroupParts,
     began: Instant,
     members: RefCell<Option<Rc<Members>>>,
+    /// The members are those of its evidence as well. Until it has any, those are that the group
+    /// before it had: what is held against one that stays must not be forgotten in between.
+    presence: RefCell<Option<Rc<Presence>>>,
     /// Of the next member that is new.
     next_id: Cell<u32>,
     queue: Rc<Queue>,
@@ -113,6 +116,7 @@ impl Group {
             parts,
             began: now,
             members: RefCell::new(None),
+            presence: RefCell::new(None),
             next_id: Cell::new(0),
         }
     }
@@ -126,6 +130,7 @@ impl Group {
         if is_same {
             group.names = Rc::clone(&before.names);
         }
+        group.presence = RefCell::new(before.presence.borrow().clone());
         group
     }
 
@@ -263,6 +268,11 @@ impl Group {
             .tally
             .found
             .tell(self.names.lookups.borrow().found());
+        if let Some(evidence) = &self.parts.service {
+            let found = spots.iter().map(|spot| spot.address).collect();
+            let presence = Rc::new(evidence.enter(found));
+            self.presence.replace(Some(presence));
+        }
         let set = |is_backup| {
             let meant = spots.iter().filter(|spot| spot.is_backup == is_backup);
             meant.map(|spot| self.member(spot)).collect()
@@ -292,7 +302,7 @@ impl Group {
             weight: Cell::new(spot.weight),
             name: hash_of(address.to_string().as_bytes()),
             dials: Member::dials(&self.parts.judge, address),
-            service: service.map(|evidence| evidence.handle(address)),
+            service: service.and_then(|evidence| evidence.handle(address)),
             max_requests: self.parts.max_requests,
             queue: Rc::clone(&self.queue),
             in_flight: Cell::new(0),
@@ -311,7 +321,7 @@ impl Group {
     /// Notes how long `busy` has taken until its first answer.
     pub fn note(&self, busy: &Busy) {
         let now = self.began.elapsed();
-        busy.member().recent.note(busy.elapsed(), now);
+        busy.member().recent.note(busy.note_answer(), now);
     }
 }
 

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use risefall::Policy;
 use risefall::judge::Judge;
+use risefall::{Policy, Registry};
 
 use super::balance::Balance;
 use super::evidence::{Evidence, Evidences};
@@ -84,9 +84,8 @@ impl Means<'_> {
     /// The group of servers that are asked for themselves.
     #[must_use]
     pub fn group(&self, upstream: &Upstream) -> Rc<Group> {
-        let (service, check) = (&upstream.service, upstream.check.as_ref());
         let wanted = Wanted {
-            service: Some(self.evidences.get(&upstream.name, service, check)),
+            service: Some(self.evidence(upstream)),
             max_requests: upstream.max_requests,
             queue_length: usize::try_from(upstream.queue.length).unwrap_or(usize::MAX),
             budget_percent: upstream.retries.budget_percent,
@@ -95,6 +94,19 @@ impl Means<'_> {
             ..self.wanted(upstream)
         };
         self.groups.get(&upstream.name, wanted, self.judge)
+    }
+
+    /// What its servers do once they are reached.
+    #[must_use]
+    pub fn evidence(&self, upstream: &Upstream) -> Arc<Evidence> {
+        let dials = match (self.judge.registry(), &upstream.policy) {
+            (Some(dials), Some(policy)) => dials.with_policy(Arc::clone(policy)),
+            (Some(dials), None) => dials.clone(),
+            // Judged by another kind: nothing is known here of their dials.
+            (None, _) => Registry::new(Policy::default()),
+        };
+        let (service, check) = (&upstream.service, upstream.check.as_ref());
+        self.evidences.get(&upstream.name, service, check, &dials)
     }
 
     /// The group of servers that lead on to others. Whether a proxy serves is told by its dials;
@@ -180,8 +192,6 @@ const PARENT: &str = "parent ";
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use risefall::Registry;
 
     use super::*;
     use crate::proto::Target;

@@ -68,6 +68,7 @@ mod tests {
     fn listed_statuses_are_failures_and_429_says_nothing() {
         let service = Service {
             policy: Arc::default(),
+            group: crate::plan::upstream::usual_group(),
             statuses: [502, 503, 504, 507]
                 .map(|status| StatusCode::from_u16(status).unwrap())
                 .to_vec(),

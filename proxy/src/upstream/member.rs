@@ -56,6 +56,8 @@ pub(super) enum Dials {
 pub struct Busy {
     member: Rc<Member>,
     began: Instant,
+    /// How long its first answer took to begin, in milliseconds, rounded up; 0 before that.
+    took_ms: Cell<u32>,
 }
 
 /// The members that one request has tried: the first [`TRIED_MOST`] of them.
@@ -91,8 +93,13 @@ impl Member {
     /// Whether a word says down: that of its dials, of its traffic or of its checks.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.dials.is_down(&self.address)
-            || self.service.as_ref().is_some_and(ServiceHandle::is_down)
+        match (&self.dials, &self.service) {
+            // It asks the same dial word.
+            (Dials::Pinned(_), Some(service)) => service.is_down(),
+            (dials, service) => {
+                dials.is_down(&self.address) || service.as_ref().is_some_and(ServiceHandle::is_down)
+            }
+        }
     }
 
     /// Whether dials to it have failed or fallen silent of late. Reads the clock.
@@ -105,17 +112,33 @@ impl Member {
     pub fn admit(&self) -> Option<Right> {
         match &self.service {
             Some(service) => service.admit(),
-            None => Some(Right::Usual),
+            None => Some(Right::DIALS),
         }
     }
 
-    /// Tells how a request went that was sent by `right`: see [`ServiceHandle::end`].
-    pub fn end(&self, right: Right, outcome: Outcome) {
+    /// The right to send one whatever is held against it; its outcome counts.
+    pub fn admit_anyway(&self) -> Right {
+        let service = self.service.as_ref();
+        service.map_or(Right::DIALS, ServiceHandle::admit_anyway)
+    }
+
+    /// Whether a request that a balancer would give it is to go there: less often than usual while it
+    /// warms up.
+    #[inline]
+    #[must_use]
+    pub fn takes_its_share(&self) -> bool {
+        let service = self.service.as_ref();
+        service.is_none_or(ServiceHandle::takes_its_share)
+    }
+
+    /// Tells how a request went that was sent by `right`, and took so long until its answer began:
+    /// see [`ServiceHandle::end`].
+    pub fn end(&self, right: Right, outcome: Outcome, took: Duration) {
         if let Some(failure) = failure_of(outcome) {
             self.counts.note_failure(failure);
         }
         if let Some(service) = &self.service {
-            service.end(right, outcome);
+            service.end(right, outcome, took);
         }
     }
 
@@ -144,10 +167,10 @@ impl Member {
     /// Why it is down, if it is. Reads the clock.
     pub(super) fn down(&self) -> Option<Down> {
         let service = self.service.as_ref().map(ServiceHandle::status);
-        let (traffic, checks) = service.map_or((None, None), |(traffic, checks)| {
+        let (traffic, checks) = service.map_or((None, None), |status| {
             // Its time says when the checks' evidence lapses: nobody waits for that.
-            let checks = checks.map(|status| Down::of(status).map(Down::for_good));
-            (Down::of(traffic), checks.flatten())
+            let checks = status.checks.and_then(Down::of).map(Down::for_good);
+            (Down::of(status.service), checks)
         });
         let all = [Down::of(self.dials.status(&self.address)), traffic, checks];
         all.into_iter().flatten().reduce(Down::and)
@@ -239,6 +262,7 @@ impl Busy {
         Self {
             member: Rc::clone(member),
             began: Instant::now(),
+            took_ms: Cell::new(0),
         }
     }
 
@@ -248,9 +272,21 @@ impl Busy {
         &self.member
     }
 
-    /// For how long by now.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+    /// Its first answer begins. How long that took.
+    pub(super) fn note_answer(&self) -> Duration {
+        let took = self.began.elapsed();
+        let took_ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+        self.took_ms.set(took_ms.saturating_add(1));
+        took
+    }
+
+    /// Tells how it went; see [`Member::end`].
+    pub fn end(&self, right: Right, outcome: Outcome) {
+        let took = match self.took_ms.get() {
+            0 => self.began.elapsed(),
+            took_ms => Duration::from_millis(took_ms.into()),
+        };
+        self.member.end(right, outcome, took);
     }
 }
 

@@ -88,7 +88,7 @@ impl Members {
             // One of several that ask for a probe at once is given it; the others look again, and
             // find it down.
             for _ in 0..LOOKS_MOST {
-                let Some(member) = set.choose(key, tried) else {
+                let Some(member) = set.choose_by_share(key, tried) else {
                     break;
                 };
                 if let Some(right) = member.admit() {
@@ -150,7 +150,7 @@ impl Members {
         match next {
             _ if !is_left => Choice::None,
             Some((_, member)) if self.fails_open && !is_any_up => {
-                Choice::Member(Rc::clone(member), Right::Open)
+                Choice::Member(Rc::clone(member), member.admit_anyway())
             }
             _ if is_any_full => Choice::AllFull,
             _ => Choice::AllDown { retry_in },
@@ -209,6 +209,29 @@ impl Set {
         self.members.get(place)
     }
 
+    /// As [`choose`](Self::choose), but one that warms up is passed over more often than not: as
+    /// often as its share says.
+    fn choose_by_share(&self, key: u64, tried: &Tried) -> Option<&Rc<Member>> {
+        let first = self.choose(key, tried)?;
+        if first.takes_its_share() {
+            return Some(first);
+        }
+        let mut passed = *tried;
+        let mut last = first;
+        while !passed.is_full() {
+            passed.add(last);
+            let Some(next) = self.choose(key, &passed) else {
+                break;
+            };
+            if next.takes_its_share() {
+                return Some(next);
+            }
+            last = next;
+        }
+        // All of them warm up.
+        Some(first)
+    }
+
     fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
         let Some(first) = self.balancer.choose(&self.members, key) else {
             return Vec::new();
@@ -241,7 +264,7 @@ mod tests {
     use super::*;
     use crate::net::guard::Guard;
     use crate::net::resolve::{Resolver, SystemNames};
-    use crate::plan::upstream::{Check, CheckKind, Service};
+    use crate::plan::upstream::{Check, CheckKind, Service, usual_group};
     use crate::proto::Target;
     use crate::telemetry::tally::Tally;
     use crate::upstream::evidence::{Evidence, Evidences};
@@ -260,6 +283,7 @@ mod tests {
         let dials = Registry::new(policy.clone());
         let service = Service {
             policy: Arc::new(policy),
+            group: usual_group(),
             statuses: Vec::new(),
         };
         let second = Duration::from_secs(1);
@@ -270,7 +294,7 @@ mod tests {
             fall: 1,
             rise: 1,
         };
-        let evidence = Evidences::default().get("api", &service, Some(&check));
+        let evidence = Evidences::default().get("api", &service, Some(&check), &dials);
         let servers = (1..=usual).chain([9]).map(|port| Server {
             target: Target::parse(&address(port).to_string()).unwrap(),
             weight: 1,
@@ -345,9 +369,10 @@ mod tests {
     async fn any_word_takes_it_out_of_the_choice() {
         let fixture = fixture(4, false, 0).await;
         fixture.take_down([1]);
+        let service = fixture.evidence.handle(address(2)).unwrap();
         for _ in 0..3 {
             let failed = Outcome::Failed(Cause::BadGateway);
-            fixture.evidence.traffic().record(address(2), failed);
+            service.end(service.admit_anyway(), failed, Duration::ZERO);
         }
         let checks = fixture.evidence.checks().unwrap();
         checks.record(address(3), Outcome::Failed(Cause::TimedOut));
@@ -404,7 +429,7 @@ mod tests {
         for port in [9, 2] {
             let (member, right) = fixture.chosen(&tried);
             assert_eq!(member.address.port(), port);
-            assert!(matches!(right, Right::Open));
+            assert!(!right.is_probe());
             tried.add(&member);
         }
         let choice = fixture.members.choose(0, &tried);

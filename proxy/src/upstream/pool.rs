@@ -386,7 +386,7 @@ impl Lease {
     /// Tells the server's evidence how the request went, unless that was told before.
     pub fn end(&mut self, outcome: Outcome) {
         if let (Some(right), Some(busy)) = (self.right.take(), &self.busy) {
-            busy.member().end(right, outcome);
+            busy.end(right, outcome);
         }
     }
 

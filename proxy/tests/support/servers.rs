@@ -52,7 +52,7 @@ impl Servers {
         let dials = Registry::new(policy.clone());
         let service = Service::by(policy);
         let check = Check::of(CheckKind::Tcp);
-        let evidence = Evidences::default().get("app", &service, Some(&check));
+        let evidence = Evidences::default().get("app", &service, Some(&check), &dials);
         let judge: Arc<dyn Judge> = Arc::new(dials.clone());
         let group = Rc::new(Group::new(GroupParts {
             name: "app".to_owned(),
@@ -83,9 +83,13 @@ impl Servers {
     pub fn take_down_every(&self, nth: usize) {
         for (turn, member) in self.members.all().step_by(nth).enumerate() {
             let checks = self.evidence.checks().unwrap();
-            let registry = [&self.dials, self.evidence.traffic(), checks][turn % 3];
+            let (address, failed) = (member.address, Outcome::Failed(Cause::Refused));
             for _ in 0..3 {
-                registry.record(member.address, Outcome::Failed(Cause::Refused));
+                match turn % 3 {
+                    0 => self.dials.record(address, failed),
+                    1 => member.end(member.admit_anyway(), failed, Duration::ZERO),
+                    _ => checks.record(address, failed),
+                }
             }
             assert!(member.is_down());
         }

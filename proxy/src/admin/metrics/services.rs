@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Out;
 use crate::admin::Report;
-use crate::admin::service::{EndpointStatus, ServerStatus, UpstreamStatus};
+use crate::admin::service::{EndpointStatus, GroupStatus, ServerStatus, UpstreamStatus};
 use crate::runtime::standing::WORDS;
 use crate::telemetry::counters::CLASSES;
 use crate::telemetry::tally::FAILURES;
@@ -97,7 +97,36 @@ pub(super) fn upstreams(all: &[UpstreamStatus], out: &mut Out<'_>) -> fmt::Resul
         help,
         &Series(refused.collect()).each(),
     )?;
+    groups(all, out)?;
     servers(all, out)
+}
+
+fn groups(all: &[UpstreamStatus], out: &mut Out<'_>) -> fmt::Result {
+    let of = |value: fn(&GroupStatus) -> u64| {
+        let known = all
+            .iter()
+            .filter_map(|one| Some((one, one.group.as_ref()?)));
+        Series(
+            known
+                .map(|(one, group)| ([("upstream", one.name.as_str())], value(group)))
+                .collect(),
+        )
+    };
+    let help = "Addresses of servers that nothing is held against";
+    out.gauges("upstream_live", help, &of(|one| one.live.into()).each())?;
+    let help = "Addresses that are ejected for what they answer";
+    out.gauges(
+        "upstream_ejected",
+        help,
+        &of(|one| one.ejected.into()).each(),
+    )?;
+    let help = "1 while so few are up that answers and checks are passed over";
+    let failing_open = of(|one| one.failing_open.into());
+    out.gauges("upstream_failing_open", help, &failing_open.each())?;
+    let help = "Ejections of addresses for what they answer";
+    out.counters("upstream_ejections", help, &of(|one| one.ejections).each())?;
+    let help = "Ejections that did not happen, as too many were ejected already";
+    out.counters("upstream_spared", help, &of(|one| one.spared).each())
 }
 
 fn servers(all: &[UpstreamStatus], out: &mut Out<'_>) -> fmt::Result {

@@ -466,12 +466,14 @@ function renderGroup(key, group, shown, kept) {
 }
 
 // What an upstream has had, in a few words; nothing while it has had nothing.
-function work({ requests, in_flight: now, waiting, retries, retries_refused: refused, failures }) {
+function work({ requests, in_flight: now, waiting, retries, retries_refused: refused, failures, group }) {
   if (!requests) return [];
+  const { ejected, most_ejected: most, failing_open: open } = group ?? {};
   const failed = Object.values(failures ?? {}).reduce((sum, one) => sum + one, 0);
   return [several(requests, "request"), now && `${count(now)} in flight`, waiting && `${count(waiting)} waiting`,
     failed && several(failed, "failed try", "failed tries"), retries && `${count(retries)} sent again`,
-    refused && `${count(refused)} not, for want of budget`].filter(Boolean);
+    refused && `${count(refused)} not, for want of budget`,
+    ejected && `${count(ejected)} ejected, ${count(most)} at most`, open && "fails open"].filter(Boolean);
 }
 
 function row() {

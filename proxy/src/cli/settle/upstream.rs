@@ -3,7 +3,7 @@
 use hyper::{Method, StatusCode};
 use risefall::Policy;
 
-use super::{Refused, policy, site, tls};
+use super::{Refused, group, policy, site, tls};
 use crate::config::scalar::{HashBy, Statuses};
 use crate::config::tree::upstream::{Check, CheckKind, Http, Member, Upstream};
 use crate::config::tree::{self, Health};
@@ -57,6 +57,7 @@ pub(super) fn draft(
         },
         max_requests: said.max_requests,
         check: (said.check.as_ref()).map(|one| check(&format!("{place}.check"), one, refused)),
+        group: group::policy(&place, (&said.group, &said.outliers), refused),
     }
 }
 

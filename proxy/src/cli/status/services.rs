@@ -2,7 +2,7 @@
 
 use super::{aligned, words};
 use crate::admin::service::{
-    CertificateStatus, ListenerStatus, ServerStatus, SiteStatus, UpstreamStatus,
+    CertificateStatus, GroupStatus, ListenerStatus, ServerStatus, SiteStatus, UpstreamStatus,
 };
 use crate::admin::status::ProxyStatus;
 
@@ -118,7 +118,12 @@ fn standing(one: &ServerStatus) -> [String; 5] {
             .map_or_else(|| "-".to_owned(), |(_, status)| words(&status.state))
     };
     let used = if one.eligible { "yes" } else { "no" };
-    let why = if one.eligible { "" } else { &one.reason };
+    let is_plain = one.share_percent >= 100 && !one.words().any(|(_, word)| word.is_down);
+    let why = if one.eligible && is_plain {
+        ""
+    } else {
+        &one.reason
+    };
     [
         used.to_owned(),
         word("dial"),
@@ -142,6 +147,7 @@ fn upstreams(all: &[UpstreamStatus]) -> String {
         "FAILED TRIES",
         "SENT AGAIN",
         "NOT SENT AGAIN",
+        "EJECTED",
     ];
     let mut rows = vec![heads.map(String::from)];
     rows.extend(all.iter().map(|one| {
@@ -162,9 +168,22 @@ fn upstreams(all: &[UpstreamStatus]) -> String {
             failed,
             one.retries.to_string(),
             one.retries_refused.to_string(),
+            ejected(one.group.as_ref()),
         ]
     }));
     aligned(&rows)
+}
+
+fn ejected(group: Option<&GroupStatus>) -> String {
+    let Some(group) = group else {
+        return "-".to_owned();
+    };
+    let fails_open = if group.failing_open {
+        ", fails open"
+    } else {
+        ""
+    };
+    format!("{} of {}{fails_open}", group.ejected, group.most_ejected)
 }
 
 fn some(all: &[String]) -> String {

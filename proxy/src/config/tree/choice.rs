@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::config::scalar::{Percent, Said};
+
 /// One value, or a list of them.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(untagged)]
@@ -141,3 +143,30 @@ impl JsonSchema for RedirectStatus {
 }
 
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// A part of a whole.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Part {
+    /// With its sign.
+    Text(Said<Percent>),
+    /// Without.
+    Number(#[schemars(range(min = 0, max = 100))] u8),
+}
+
+impl Part {
+    /// So many in a hundred.
+    #[must_use]
+    pub fn of(percent: u8) -> Self {
+        Self::Text(Said(Percent(percent)))
+    }
+
+    /// How many in a hundred.
+    #[must_use]
+    pub fn percent(&self) -> u8 {
+        match self {
+            Self::Text(Said(Percent(percent))) | Self::Number(percent) => *percent,
+        }
+    }
+}

@@ -7,10 +7,11 @@ use hyper::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choice::{OneOrMany, True};
+use super::choice::{OneOrMany, Part, True};
+use super::group::{Group, Outliers};
 use crate::config::scalar::{
-    Authority, Bytes, CertName, CookieName, Fields, HashBy, Percent, RequestPath, Said, Server,
-    Service, Statuses,
+    Authority, Bytes, CertName, CookieName, Fields, HashBy, RequestPath, Said, Server, Service,
+    Statuses,
 };
 
 /// A group of servers.
@@ -73,6 +74,12 @@ pub struct Upstream {
     /// How servers are asked whether they work, before clients find out. Default: they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// How many servers may be left out at once, and what becomes of those who come back.
+    #[serde(default)]
+    pub group: Group,
+    /// Which servers do so much worse than they should, or than the others, that they are left out.
+    #[serde(default)]
+    pub outliers: Outliers,
 }
 
 /// How a server is chosen.
@@ -171,7 +178,7 @@ pub struct Retries {
     pub attempts: u8,
     /// How many there may be beside the first tries, so that servers in trouble do not get more to
     /// do than usual: a part such as `"20%"`, or a number of percent.
-    pub budget: Budget,
+    pub budget: Part,
     /// Whether requests are sent again too whose method is not idempotent (POST, PATCH).
     pub non_idempotent: bool,
     /// Statuses of answers that are tried again. None: an answer is an answer.
@@ -180,17 +187,6 @@ pub struct Retries {
     /// Bytes of a request's body that are kept for another try, at most 16MiB; a request with more
     /// is sent once.
     pub body_size: Said<Bytes>,
-}
-
-/// A part of the first tries.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(untagged)]
-#[schemars(inline)]
-pub enum Budget {
-    /// With its sign.
-    Text(Said<Percent>),
-    /// Without.
-    Number(#[schemars(range(min = 0, max = 100))] u8),
 }
 
 /// A cookie that names a server without telling which it is.
@@ -286,6 +282,8 @@ impl Upstream {
             queue: Queue::default(),
             max_requests: 0,
             check: None,
+            group: Group::default(),
+            outliers: Outliers::default(),
         }
     }
 }
@@ -309,21 +307,11 @@ impl Check {
     }
 }
 
-impl Budget {
-    /// How many in a hundred.
-    #[must_use]
-    pub fn percent(&self) -> u8 {
-        match self {
-            Self::Text(Said(Percent(percent))) | Self::Number(percent) => *percent,
-        }
-    }
-}
-
 impl Default for Retries {
     fn default() -> Self {
         Self {
             attempts: 2,
-            budget: Budget::Text(Said(Percent(20))),
+            budget: Part::of(20),
             non_idempotent: false,
             statuses: Vec::new(),
             body_size: Said(Bytes(64 * 1024)),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use risefall::Policy;
+use risefall::{GroupPolicy, Policy};
 
 use super::Errors;
 use crate::net::tls::ClientTls;
 use crate::plan::error::PlanFault;
+use crate::plan::upstream;
 use crate::plan::upstream::{Check, CheckKind, HttpVersion, Queue, Retries, Service, Sticky};
 use crate::plan::{Balance, KeyBy, Server, Upstream};
 use crate::units;
@@ -46,6 +47,8 @@ pub struct UpstreamDraft {
     pub max_requests: u32,
     /// How servers are asked before clients do. Default: they are not.
     pub check: Option<Check>,
+    /// What it may do to its servers; by what their answers are judged is `service`'s to say.
+    pub group: GroupPolicy,
 }
 
 impl UpstreamDraft {
@@ -103,6 +106,7 @@ impl UpstreamDraft {
             by: self.by,
             service: Service {
                 policy: Arc::new(service.unwrap_or_default()),
+                group: self.group,
                 statuses: self.statuses,
             },
             policy: self.policy.map(Arc::new),
@@ -138,6 +142,7 @@ impl Default for UpstreamDraft {
             queue: Queue::default(),
             max_requests: 0,
             check: None,
+            group: upstream::usual_group(),
         }
     }
 }

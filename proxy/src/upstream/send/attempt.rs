@@ -186,7 +186,7 @@ impl Courier<'_> {
         }
         match judge_status(response.status(), &self.upstream.service) {
             // Told when the answer is whole; others wait for a probe's.
-            Outcome::Success if !matches!(lease.right, Some(Right::Probe(_))) => {}
+            Outcome::Success if !lease.right.as_ref().is_some_and(Right::is_probe) => {}
             outcome => lease.end(outcome),
         }
     }

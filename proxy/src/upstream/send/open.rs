@@ -55,7 +55,7 @@ impl Chosen {
 
     /// Tells how it went.
     pub(super) fn end(self, outcome: Outcome) {
-        self.busy.member().end(self.right, outcome);
+        self.busy.end(self.right, outcome);
     }
 }
 
@@ -207,7 +207,7 @@ impl Courier<'_> {
         let chosen = match other.filter(|_| dialled.address != member.address) {
             Some(other) => {
                 tried.add(other);
-                Chosen::new(other, other.admit().unwrap_or(Right::Usual))
+                Chosen::new(other, other.admit().unwrap_or_else(|| other.admit_anyway()))
             }
             None => chosen,
         };

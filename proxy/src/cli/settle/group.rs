@@ -1,0 +1,137 @@
+//! What needs more than one server: from what is said of it to a group's policy.
+
+use risefall::{GroupPolicy, Mode, PolicyError};
+
+use super::Refused;
+use crate::config::tree::group as tree;
+use crate::plan::upstream;
+use crate::units;
+
+pub(super) fn policy(
+    place: &str,
+    said: (&tree::Group, &tree::Outliers),
+    refused: &mut Vec<Refused>,
+) -> GroupPolicy {
+    let (group, outliers) = said;
+    let built = GroupPolicy::builder()
+        .max_ejected_percent(group.max_ejected.percent())
+        .min_ejectable(group.min_ejectable)
+        .spare_single(group.spare_single)
+        .fail_open_below(group.fail_open_below.percent())
+        .slow_start(group.slow_start.0, group.slow_start_from.percent())
+        .mode(match group.mode {
+            tree::Mode::Enforce => Mode::Enforce,
+            tree::Mode::Observe => Mode::Observe,
+        })
+        .window(outliers.window.0)
+        .min_volume(outliers.min_volume)
+        .min_hosts(outliers.min_hosts)
+        .success_rate(outliers.deviations_milli, outliers.tolerance)
+        .failure_percent(outliers.failures.percent())
+        .slow_calls(outliers.slow_after.0, outliers.slow.percent())
+        .build();
+    built.unwrap_or_else(|error| {
+        refused.push(refuse(place, &error));
+        upstream::usual_group()
+    })
+}
+
+fn refuse(place: &str, error: &PolicyError) -> Refused {
+    match error {
+        PolicyError::TimeOutOfRange {
+            field,
+            time,
+            least,
+            most,
+        } => {
+            let found = units::show(*time);
+            let (least, most) = (units::show(*least), units::show(*most));
+            let message = format!("found {found}, expected from {least} to {most}");
+            Refused::new(format!("{place}.{}", key(field)), message)
+        }
+        PolicyError::NumberOutOfRange {
+            field,
+            number,
+            least,
+            most,
+        } => {
+            let message = format!("found {number}, expected from {least} to {most}");
+            Refused::new(format!("{place}.{}", key(field)), message)
+        }
+        other => Refused::new(place.to_owned(), other.to_string()),
+    }
+}
+
+/// What the configuration calls a field of the policy.
+fn key(field: &str) -> &'static str {
+    match field {
+        "slow_start" => "group.slow_start",
+        "slow_start percent" => "group.slow_start_from",
+        "max_ejected_percent" => "group.max_ejected",
+        "fail_open_below" => "group.fail_open_below",
+        "window" => "outliers.window",
+        "min_volume" => "outliers.min_volume",
+        "min_hosts" => "outliers.min_hosts",
+        "factor_milli" => "outliers.deviations_milli",
+        "tolerance_percent" => "outliers.tolerance",
+        "failure_percent" => "outliers.failures",
+        "slow_calls percent" => "outliers.slow",
+        _ => "outliers.slow_after",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::scalar::Said;
+    use crate::config::tree::Part;
+
+    fn refusals(group: &tree::Group, outliers: &tree::Outliers) -> Vec<String> {
+        let mut refused = Vec::new();
+        let _ = policy("upstream.api", (group, outliers), &mut refused);
+        refused
+            .iter()
+            .map(|one| format!("{}: {}", one.place, one.message))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_not_said_is_what_the_plan_has_by_default() {
+        let said = (&tree::Group::default(), &tree::Outliers::default());
+        let mut refused = Vec::new();
+        assert_eq!(policy("", said, &mut refused), upstream::usual_group());
+        assert!(refused.is_empty());
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_where_it_stands() {
+        let usual = (tree::Group::default(), tree::Outliers::default());
+        let group = tree::Group {
+            slow_start: Said(Duration::from_secs(7200)),
+            ..usual.0.clone()
+        };
+        let expected = ["upstream.api.group.slow_start: found 2h, expected from 0ms to 1h"];
+        assert_eq!(refusals(&group, &usual.1), expected);
+        let group = tree::Group {
+            slow_start_from: Part::of(0),
+            ..usual.0.clone()
+        };
+        let expected = ["upstream.api.group.slow_start_from: found 0, expected from 1 to 100"];
+        assert_eq!(refusals(&group, &usual.1), expected);
+        let outliers = tree::Outliers {
+            window: Said(Duration::from_millis(10)),
+            ..usual.1.clone()
+        };
+        let expected = ["upstream.api.outliers.window: found 10ms, expected from 1s to 1h"];
+        assert_eq!(refusals(&usual.0, &outliers), expected);
+        let outliers = tree::Outliers {
+            slow: Part::of(50),
+            slow_after: Said(Duration::ZERO),
+            ..usual.1
+        };
+        let expected = ["upstream.api.outliers.slow_after: found 0ms, expected from 1ms to 1h"];
+        assert_eq!(refusals(&usual.0, &outliers), expected);
+    }
+}
