@@ -283,6 +283,12 @@ impl Endpoint {
         is_up(word).then(|| Ticket::of(&self.record, word))
     }
 
+    /// Whether the verdict under which `ticket` was given still stands.
+    #[inline]
+    pub(crate) fn is_current(&self, ticket: Ticket) -> bool {
+        ticket.is_current(&self.record, self.record.word())
+    }
+
     /// The outcome of an attempt of `ticket`.
     pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) {
         if outcome == Outcome::Success && self.word().is_neutral() {

@@ -43,6 +43,7 @@ use crate::address::Key;
 use crate::event::Transitions;
 use crate::gate::{Gate, SEATS_MOST};
 use crate::registry::Registry;
+use crate::state::is_taken_down;
 use crate::sync::Mutex;
 use crate::word::Ticks;
 
@@ -81,9 +82,6 @@ struct Shared {
     core: Arc<Core>,
     /// Swapped whole by `change`, which the roster's lock keeps to one at a time.
     members: ArcSwap<Members>,
-    /// Of `members`. Written by `change` after the swap, read by `refresh`. `Relaxed`: who finds a
-    /// new number and still the old list looks again the next time.
-    version: PlainU64,
     roster: Mutex<Roster>,
 }
 
@@ -153,7 +151,7 @@ impl Group {
     /// Wait-free and one load while nothing has changed, lock-free otherwise.
     #[inline]
     pub fn refresh(&self, members: &mut Arc<Members>) -> bool {
-        if members.version == self.shared.version.load(Ordering::Relaxed) {
+        if members.version == self.shared.core.version.load(Ordering::Relaxed) {
             return false;
         }
         *members = self.members();
@@ -261,7 +259,7 @@ impl Group {
         let seats = core.gate.seats();
         GroupCounts {
             members: seats.members,
-            live: core.live(&members.policy),
+            live: core.live(&members.policy, seats),
             ejected: seats.taken,
             most_ejected: seats.most,
             ejections: core.gate.trips(),
@@ -335,10 +333,24 @@ impl Group {
                 seat, weight, words, &policy, &service, core,
             )));
         }
+        let single = match &*list {
+            [single] if policy.spares_single => Some(Arc::clone(single)),
+            _ => None,
+        };
+        if !is_judged_alike {
+            // What was due by other rules is not what is due by these.
+            roster.due = Duration::ZERO;
+        }
         self.put_in_force(&before, list, policy, || {
             for gone in known.into_values() {
                 gone.service().drain();
                 roster.left.push(Arc::clone(&gone.seat));
+            }
+            // Ejected while there were others, it would be the only one and out.
+            if let Some(single) = single
+                && is_taken_down(single.service().word())
+            {
+                single.service().reset();
             }
         });
         roster.tidy();
@@ -355,11 +367,14 @@ impl Group {
         let core = &self.shared.core;
         let members = u32::try_from(list.len()).unwrap_or(SEATS_MOST);
         let most = policy.most_ejected(members);
-        core.gate.resize(members, most.min(core.gate.seats().most));
         let version = before.version.wrapping_add(1);
         let next = Arc::new(Members::new(list, version, policy, Arc::clone(core)));
+        // Of fewer members, before they are fewer: or so many would seem to be down that it fails
+        // open.
+        next.count_beforehand();
+        core.gate.resize(members, most.min(core.gate.seats().most));
         self.shared.members.store(Arc::clone(&next));
-        self.shared.version.store(version, Ordering::Relaxed);
+        core.version.store(version, Ordering::Relaxed);
         leave();
         core.gate.resize(members, most);
         next.count_unreachable();
@@ -411,7 +426,8 @@ impl GroupBuilder {
     }
 
     /// The registry in which active checks write, by the policy of that handle: a member that its
-    /// word says is down is not used. Default: none.
+    /// word says is down is not used. It must be on the dials' clock ([`Registry::clock`]), or slow
+    /// starts are as wrong as the clocks differ. Default: none.
     pub fn checks(mut self, checks: &Registry) -> Self {
         self.checks = Some(checks.clone());
         self
@@ -439,6 +455,7 @@ impl GroupBuilder {
         let core = Arc::new(Core {
             gate,
             clock,
+            version: PlainU64::new(0),
             unreachable: AtomicU32::new(0),
         });
         let members = Members::new(Vec::new(), 0, Arc::new(self.policy), Arc::clone(&core));
@@ -450,7 +467,6 @@ impl GroupBuilder {
             service,
             core,
             members: ArcSwap::from_pointee(members),
-            version: PlainU64::new(0),
             roster: Mutex::new(Roster::new(words)),
         };
         Group {

@@ -124,7 +124,7 @@ impl Ticket {
     ///
     /// A record that came later begins with the first generation: its address was neutral at both
     /// ends of what it missed.
-    fn is_current(self, record: &Record, word: Word) -> bool {
+    pub(crate) fn is_current(self, record: &Record, word: Word) -> bool {
         let generation = if self.life() == Some(record.life(word)) {
             self.generation
         } else {

@@ -355,6 +355,12 @@ impl Registry {
         &self.policy
     }
 
+    /// The clock that it reads: for other registries whose times are to be compared with its own.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.shared.clock()
+    }
+
     /// Addresses that have a record: failing ones, pinned ones, and those that were and have not
     /// been swept yet.
     #[must_use]

@@ -302,7 +302,7 @@ fn who_leaves_frees_its_slot_and_what_comes_late_changes_nothing() {
     gone.end(held, FAILED, MILLI);
     gone.end(gone.admit_anyway(), FAILED, MILLI);
     assert_eq!(world.group.counts().ejected, 1);
-    assert!(!gone.is_eligible());
+    assert!(gone.is_eligible(), "nothing is held against it any more");
     let states: Vec<_> = std::iter::from_fn(|| told.next())
         .map(|one| one.to)
         .collect();
@@ -743,7 +743,7 @@ proptest! {
                 Op::Cap(percent) => world.group.set_policy(judged(percent).build().unwrap()),
             }
             handles.extend(world.group.members().iter().cloned());
-            handles.truncate(40);
+            handles.drain(..handles.len().saturating_sub(40));
             let after = world.group.counts();
             if after.ejected > before.ejected {
                 prop_assert!(after.ejected <= before.most_ejected, "{:?} {:?}", op, after);

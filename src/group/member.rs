@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64 as PlainU64, Ordering};
 use std::time::Duration;
 
 use super::policy::{GroupPolicy, WHOLE, longest_slow_start};
@@ -11,14 +11,14 @@ use super::window::{Ended, Tally};
 use crate::admit::{Admission, Permit};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
-use crate::gate::Gate;
+use crate::gate::{Gate, Seats};
 use crate::journal::JournalEntry;
 use crate::outcome::{Outcome, Weight};
 use crate::policy::Policy;
 use crate::record::Ticket;
 use crate::snapshot::{State, Status};
 use crate::state::is_taken_down;
-use crate::word::Tick;
+use crate::word::{Phase, Tick};
 
 /// One member of a group, as one policy of it sees it.
 ///
@@ -44,6 +44,10 @@ pub(super) struct Seat {
 pub(super) struct Core {
     pub(super) gate: Arc<Gate>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Of the list that is in force. Written by `Group::change` after the swap, read by
+    /// `Group::refresh` and by lists that would count. `Relaxed`: who finds a new number and still
+    /// the old list looks again the next time.
+    pub(super) version: PlainU64,
     /// Members that are down by other words than those that the gate counts, when somebody last
     /// counted.
     ///
@@ -67,7 +71,7 @@ enum Held {
     Usual(Ticket),
     /// Ejected, and this one tries it. `None` once it is settled.
     Probe(Option<Permit>),
-    /// Ejected, and asked all the same while the group fails open. Nothing that happens then is
+    /// Ejected, and asked all the same while the group fails open or only observes. Nothing that happens then is
     /// news for the word: a server that fails by half would be brought back by two answers in a
     /// row and ejected by the next failures, for twice as long each time.
     PassedOver,
@@ -118,7 +122,7 @@ impl Member {
     ///
     /// While the group fails open, only the dial word counts: that a server answers badly may be
     /// the load's doing, that nobody listens there is not. In [`Mode::Observe`](super::Mode) the
-    /// service word never counts.
+    /// service word never counts, nor does that of one that has left the group.
     ///
     /// # Progress
     ///
@@ -177,13 +181,15 @@ impl Member {
         if let Some(ticket) = self.service.ticket_if_up() {
             return Ok(Right(Held::Usual(ticket)));
         }
-        if self.policy.is_observing() {
-            return Ok(self.admit_anyway());
+        if self.has_left() {
+            return Ok(Right(Held::PassedOver));
         }
         match self.service.try_admit() {
             Admission::Pass => Ok(self.admit_anyway()),
             Admission::Probe(permit) => Ok(Right(Held::Probe(Some(permit)))),
-            Admission::Deny { .. } if self.is_passed_over() => Ok(Right(Held::PassedOver)),
+            Admission::Deny { .. } if self.policy.is_observing() || self.is_passed_over() => {
+                Ok(Right(Held::PassedOver))
+            }
             Admission::Deny { state, retry_in } => Err(Denied { state, retry_in }),
         }
     }
@@ -201,17 +207,22 @@ impl Member {
     /// Tells how it went that was begun by `right`, and how long it took: zero if nobody knows.
     ///
     /// Success and failure count for the service word, by the weights of the service policy, and
-    /// both for the rates. [`Outcome::Cancelled`] says nothing, unless it took as long as a slow
-    /// call: then it is one. What was begun while the group failed open, by passing over the service
-    /// word, counts for the rates alone: the word stands until its time is over.
+    /// both for the rates, if it was begun under the verdict that holds. [`Outcome::Cancelled`] says
+    /// nothing, unless it took as long as a slow call: then it is one. What was begun by passing over
+    /// the service word, while the group failed open or only observed, counts for nothing: the word
+    /// stands until its time is over.
     ///
     /// # Progress
     ///
     /// Lock-free. A success of a member that nothing is held against writes one counter, or none
     /// where no rates are judged.
     pub fn end(&self, right: Right, outcome: Outcome, took: Duration) {
-        self.count(outcome, took);
         let mut right = right;
+        if let Held::Usual(ticket) = &right.0
+            && self.service.is_current(*ticket)
+        {
+            self.count(outcome, took);
+        }
         match &mut right.0 {
             Held::Usual(ticket) => self.service.settle(*ticket, outcome),
             Held::Probe(permit) => {
@@ -321,20 +332,27 @@ impl Member {
     #[inline]
     fn is_judged_down(&self) -> bool {
         self.checks.as_ref().is_some_and(Endpoint::is_fall_down)
-            || !self.policy.is_observing() && self.service.is_held_down()
+            || !self.policy.is_observing() && self.service.is_held_down() && !self.has_left()
     }
 
-    /// Whether the group fails open, and this is still a member of it.
+    /// Whether it is no member any more: then its service word takes no evidence. Those who hold it
+    /// may go on with what they have, by what its other words say.
+    fn has_left(&self) -> bool {
+        self.service.word().phase() == Phase::Drained
+    }
+
+    /// Whether the group fails open. What an operator has taken out by the checks' word stays out.
     #[cold]
     fn is_passed_over(&self) -> bool {
-        !self.service.word().phase().is_forced() && self.core.fails_open(&self.policy)
+        let checks = self.checks.as_ref();
+        let is_forced = checks.is_some_and(|checks| checks.word().phase().is_forced());
+        !is_forced && self.core.fails_open(&self.policy)
     }
 }
 
 impl Core {
     /// Members that no word is against.
-    pub(super) fn live(&self, policy: &GroupPolicy) -> u32 {
-        let seats = self.gate.seats();
+    pub(super) fn live(&self, policy: &GroupPolicy, seats: Seats) -> u32 {
         let ejected = if policy.is_observing() {
             0
         } else {
@@ -347,7 +365,11 @@ impl Core {
     }
 
     pub(super) fn fails_open(&self, policy: &GroupPolicy) -> bool {
-        policy.may_fail_open() && policy.fails_open(self.live(policy), self.gate.seats().members)
+        if !policy.may_fail_open() {
+            return false;
+        }
+        let seats = self.gate.seats();
+        policy.fails_open(self.live(policy, seats), seats.members)
     }
 }
 

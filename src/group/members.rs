@@ -150,8 +150,16 @@ impl Members {
         first.map(|(member, _)| member)
     }
 
-    /// Counts who is down by other words than those that are counted as they change.
+    /// Counts who is down by other words than those that are counted as they change. A list that is
+    /// in force no more says nothing of those that are.
     pub(super) fn count_unreachable(&self) {
+        if self.core.version.load(Ordering::Relaxed) == self.version {
+            self.count_beforehand();
+        }
+    }
+
+    /// The same for a list that is about to be in force.
+    pub(super) fn count_beforehand(&self) {
         let down = self.iter().filter(|member| member.is_unreachable()).count();
         let down = u32::try_from(down).unwrap_or(u32::MAX);
         self.core.unreachable.store(down, Ordering::Relaxed);

@@ -23,7 +23,8 @@ pub struct Sweep {
     pub judged: usize,
     /// Who was found unfit by rates, the worst first.
     pub outliers: Vec<Outlier>,
-    /// When to sweep again, on the registry's clock.
+    /// When to sweep again, on the registry's clock: when rates are judged the next time, or in a
+    /// second, if that is sooner.
     pub next: Duration,
 }
 
@@ -65,7 +66,7 @@ pub(super) struct Roster {
     pub(super) left: Vec<Arc<Seat>>,
     histories: HashMap<SocketAddr, History>,
     /// When rates are judged again.
-    due: Duration,
+    pub(super) due: Duration,
 }
 
 /// The registries of the words that are not the group's own.
@@ -124,19 +125,19 @@ impl Roster {
             return Sweep {
                 judged: 0,
                 outliers: Vec::new(),
-                next: now + PAUSE,
+                next: now.saturating_add(PAUSE),
             };
         }
         let mut sweep = Sweep {
             judged: 0,
             outliers: Vec::new(),
-            next: self.due,
+            next: self.due.min(now.saturating_add(PAUSE)),
         };
         if now < self.due {
             return sweep;
         }
-        self.due = now + rules.window / SLICES;
-        sweep.next = self.due;
+        self.due = now.saturating_add(rules.window / SLICES);
+        sweep.next = self.due.min(now.saturating_add(PAUSE));
         let candidates = self.counted(members, now);
         let counts: Vec<_> = candidates.iter().map(|one| one.counts).collect();
         sweep.judged = counts
@@ -214,5 +215,5 @@ impl Candidate<'_> {
 
 /// In so many steps the window slides.
 const SLICES: u32 = 8;
-/// How often to sweep a group that judges no rates: who is down by dials is counted so often.
+/// How often to sweep at least, whatever the window: who is down by dials is counted so often.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
