@@ -132,6 +132,43 @@ async fn nobody_is_ejected_while_the_group_only_observes() {
 }
 
 #[tokio::test]
+async fn servers_that_are_only_observed_are_full_and_not_down() {
+    let silent = sites::silent().await;
+    let policy = Policy::builder()
+        .max_fails(1)
+        .fail_timeout(Duration::from_secs(60));
+    let group = by(|group| group.mode(Mode::Observe));
+    let proxy = site_of(&[silent.address], |draft| {
+        strict(draft, group);
+        draft.upstreams[0].service = Some(policy.build().unwrap());
+        draft.upstreams[0].max_requests = 1;
+        draft.timeouts.answer = Duration::from_millis(100);
+    });
+    assert_eq!(proxy.ask(get("/")).await.status(), 504);
+    let mut held = proxy.connect().await;
+    held.send(get("/")).await;
+    eventually(async || json(&proxy, "/status").await["upstreams"][0]["in_flight"] == 1).await;
+    let full = proxy.ask(get("/")).await;
+    assert_eq!(full.status(), 503);
+    let cause = full.field("proxy-status");
+    assert!(cause.contains("connection_limit_reached"), "{cause}");
+}
+
+#[tokio::test]
+async fn an_operator_who_resets_an_address_resets_what_it_answered() {
+    let broken = answering(BROKEN).await;
+    let proxy = site_of(&[broken.address], |draft| strict(draft, usual_group()));
+    proxy.ask(get("/")).await;
+    assert_eq!(counts(&proxy).await["ejected"], 1);
+    let mut client = Client::connect(proxy.running().admin_address().unwrap()).await;
+    let path = format!("/endpoints/{}/reset", broken.address);
+    let reset = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Risefall-Action: 1\r\n\r\n");
+    client.send(reset).await;
+    assert_eq!(client.response().await.status(), 200);
+    assert_eq!(counts(&proxy).await["ejected"], 0);
+}
+
+#[tokio::test]
 async fn answers_are_passed_over_while_too_few_are_up() {
     let mut all = Vec::new();
     for _ in 0..3 {

@@ -28,7 +28,7 @@ use risefall_proxy::plan::{
 };
 use serde_json::Value;
 use sites::{route_to, server_of, site_by, site_of};
-use support::{Client, Origin, Proxy, policy};
+use support::{Client, Origin, policy};
 
 const HELLO: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 

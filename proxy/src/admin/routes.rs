@@ -172,7 +172,12 @@ fn endpoint(rest: &str, request: &Request<Incoming>, report: &Report) -> Respons
                 return text(StatusCode::FORBIDDEN, action::NOT_MEANT);
             }
             match report.on_registry(|registry| action.apply(registry, address)) {
-                Some(done) => text(StatusCode::OK, done),
+                Some(done) => {
+                    if action == action::Action::Reset {
+                        report.standings.reset(address);
+                    }
+                    text(StatusCode::OK, done)
+                }
                 None => text(StatusCode::NOT_FOUND, "there is no registry to act upon\n"),
             }
         }

@@ -39,6 +39,7 @@ impl Rules {
             groups: &context.groups,
             tallies: &force.tallies,
             worker,
+            generation: force.generation,
         };
         match &listener.engine {
             Engine::Forward(forward) => {

@@ -73,6 +73,13 @@ impl Standings {
         standing
     }
 
+    /// Forgets what groups hold against the servers at `address`.
+    pub fn reset(&self, address: SocketAddr) {
+        for (_, evidence) in self.0.all() {
+            evidence.group().reset(&address);
+        }
+    }
+
     /// What the group of `upstream` counts; `None` while no worker has asked for it.
     #[must_use]
     pub fn group(&self, upstream: &Upstream) -> Option<GroupCounts> {

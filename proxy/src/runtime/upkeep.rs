@@ -11,7 +11,6 @@ use risefall::{State, Transition, Transitions};
 
 use super::Shared;
 use super::force::InForce;
-use super::outliers;
 use crate::net::tls::{ClientTls, Identity, refresh_all};
 use crate::plan::Upstream;
 use crate::plan::upstream::Check;
@@ -32,7 +31,6 @@ pub(super) async fn check(shared: Arc<Shared>, context: Rc<Context>) {
     loop {
         let force = shared.force.load_full();
         words.tell(&force, &shared.evidences);
-        outliers::judge(&force, &shared.evidences);
         let wanted = wanted(&force, &shared, &context).await;
         let (keys, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
         if keys != last {
@@ -98,6 +96,7 @@ async fn wanted(force: &InForce, shared: &Shared, context: &Context) -> Vec<(Sam
         tallies: &force.tallies,
         // The one who is called for this: see `worker::work`.
         worker: 0,
+        generation: force.generation,
     };
     let mut all = Vec::new();
     for upstream in force.plan.upstreams() {

@@ -22,7 +22,7 @@ use super::engine::Rules;
 use super::force::{InForce, Listener};
 use super::memory::{Group, LOOK_PAUSE, Pressure};
 use super::rate::Rate;
-use super::{Order, Shared, acceptor, upkeep};
+use super::{Order, Shared, acceptor, outliers, upkeep};
 use crate::bounds::{Limits, Timeouts};
 use crate::error::Fault;
 use crate::net::inherit;
@@ -63,6 +63,7 @@ pub(super) async fn work(
         tokio::task::spawn_local(look_at_memory(Arc::clone(&shared)));
         let context = Rc::clone(&worker.context);
         tokio::task::spawn_local(upkeep::check(Arc::clone(&shared), context));
+        tokio::task::spawn_local(outliers::look(Arc::clone(&shared)));
         tokio::task::spawn_local(upkeep::follow_certificates(Arc::clone(&shared)));
     }
     let order = loop {

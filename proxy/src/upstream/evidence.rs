@@ -22,14 +22,14 @@ mod presence;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use risefall::{
     Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Recovery, Registry, Weight,
 };
 
-pub use self::presence::Presence;
 use self::presence::Present;
+pub use self::presence::{Found, Presence};
 use crate::plan::upstream::{Check, Service};
 
 /// The evidence of all groups, by name. One for the process; asked only when plans change.
@@ -106,6 +106,15 @@ impl Evidences {
         known.get(name).cloned()
     }
 
+    /// All that there is, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, Arc<Evidence>)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = known.iter();
+        all.map(|(name, evidence)| (name.clone(), Arc::clone(evidence)))
+            .collect()
+    }
+
     /// Forgets the groups that no plan has any more.
     pub fn retain(&self, is_wanted: impl Fn(&str) -> bool) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +128,7 @@ impl Evidence {
         let terms = Terms {
             policy,
             dials: dials.clone(),
-            checks: registry(checks.unwrap_or_default()),
+            checks: registry(checks.unwrap_or_default(), dials),
         };
         Self::by(terms, is_checked)
     }
@@ -167,10 +176,15 @@ impl Evidence {
             && self.checks().map(Registry::policy) == checks
     }
 
-    /// Makes `addresses` members, beside those that others have found, for as long as the value is
+    /// Makes what a worker has found members, beside what others have, for as long as the value is
     /// kept.
-    pub fn enter(&self, addresses: Vec<SocketAddr>) -> Presence {
-        Presence::begin(&self.words, addresses)
+    pub fn enter(&self, found: Found) -> Presence {
+        Presence::begin(&self.words, found)
+    }
+
+    /// Leaves out at `now` what nobody has asked for any more. To be called now and then.
+    pub fn tidy(&self, now: Instant) {
+        self.words.tidy(now);
     }
 
     /// A handle to what is known of the server at `address`; `None` if it is no member.
@@ -294,11 +308,13 @@ fn checks_policy(check: &Check) -> Policy {
     policy.build().unwrap_or_default()
 }
 
-fn registry(policy: Policy) -> Registry {
+/// On the clock of the dials, which a group compares it with.
+fn registry(policy: Policy, dials: &Registry) -> Registry {
     // Servers are pinned by their handles and free of the capacity.
     Registry::builder()
         .policy(policy)
         .capacity(CAPACITY)
+        .clock(Arc::clone(dials.clock()))
         .build()
 }
 
@@ -364,7 +380,12 @@ mod tests {
 
     /// The server, there for as long as the other value is kept.
     fn server(evidence: &Evidence) -> (ServiceHandle, Presence) {
-        let presence = evidence.enter(vec![address()]);
+        let presence = evidence.enter(Found {
+            generation: 1,
+            servers: Vec::new(),
+            addresses: vec![address()],
+            due: None,
+        });
         (evidence.handle(address()).unwrap(), presence)
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::balance::Balance;
 use super::budget::Budget;
-use super::evidence::{Evidence, Presence};
+use super::evidence::{Evidence, Found, Presence};
 use super::lookup::{self, Lookups, Spot};
 use super::member::{Busy, Member};
 use super::members::Members;
@@ -39,6 +39,8 @@ pub struct Group {
     /// The members are those of its evidence as well. Until it has any, those are that the group
     /// before it had: what is held against one that stays must not be forgotten in between.
     presence: RefCell<Option<Rc<Presence>>>,
+    /// The number of the newest plan that it serves.
+    generation: Cell<u64>,
     /// Of the next member that is new.
     next_id: Cell<u32>,
     queue: Rc<Queue>,
@@ -117,6 +119,7 @@ impl Group {
             began: now,
             members: RefCell::new(None),
             presence: RefCell::new(None),
+            generation: Cell::new(0),
             next_id: Cell::new(0),
         }
     }
@@ -132,6 +135,15 @@ impl Group {
         }
         group.presence = RefCell::new(before.presence.borrow().clone());
         group
+    }
+
+    /// From now on it serves the plan of that number.
+    pub fn serve(&self, generation: u64) {
+        let before = self.generation.replace(generation);
+        // One that is of the group before it is none of its own.
+        if before != 0 && before != generation {
+            self.confirm();
+        }
     }
 
     /// Who judges its servers.
@@ -262,6 +274,7 @@ impl Group {
         spots.retain(|spot| !is_own(spot));
         let is_known = |known: &Rc<Members>| known.is_of(&spots, own);
         if self.members.borrow().as_ref().is_some_and(is_known) {
+            self.confirm();
             return;
         }
         self.parts
@@ -269,8 +282,12 @@ impl Group {
             .found
             .tell(self.names.lookups.borrow().found());
         if let Some(evidence) = &self.parts.service {
-            let found = spots.iter().map(|spot| spot.address).collect();
-            let presence = Rc::new(evidence.enter(found));
+            let presence = Rc::new(evidence.enter(Found {
+                generation: self.generation.get(),
+                servers: self.parts.servers.clone(),
+                addresses: spots.iter().map(|spot| spot.address).collect(),
+                due: self.names.lookups.borrow().next(),
+            }));
             self.presence.replace(Some(presence));
         }
         let set = |is_backup| {
@@ -282,6 +299,15 @@ impl Group {
         let members = Members::new(sets, spots, self.parts.balance, own, fails_open);
         self.members.replace(Some(Rc::new(members)));
         self.queue.call();
+    }
+
+    /// Tells the evidence that the servers are those that they were.
+    fn confirm(&self) {
+        let is_own = self.members.borrow().is_some();
+        if let Some(presence) = self.presence.borrow().as_ref().filter(|_| is_own) {
+            let due = self.names.lookups.borrow().next();
+            presence.confirm(self.generation.get(), due);
+        }
     }
 
     /// The member that was there before, or a new one.

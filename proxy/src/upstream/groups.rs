@@ -78,6 +78,8 @@ pub struct Means<'a> {
     pub tallies: &'a Tallies,
     /// Which worker it is.
     pub worker: usize,
+    /// The number of the plan.
+    pub generation: u64,
 }
 
 impl Means<'_> {
@@ -93,7 +95,9 @@ impl Means<'_> {
             http: upstream.http,
             ..self.wanted(upstream)
         };
-        self.groups.get(&upstream.name, wanted, self.judge)
+        let group = self.groups.get(&upstream.name, wanted, self.judge);
+        group.serve(self.generation);
+        group
     }
 
     /// What its servers do once they are reached.

@@ -56,7 +56,9 @@ pub(super) enum Dials {
 pub struct Busy {
     member: Rc<Member>,
     began: Instant,
-    /// How long its first answer took to begin, in milliseconds, rounded up; 0 before that.
+    /// How long it was until there was a connection, in milliseconds.
+    waited_ms: Cell<u32>,
+    /// How long its first answer took to begin then, in milliseconds, rounded up; 0 before that.
     took_ms: Cell<u32>,
 }
 
@@ -166,6 +168,10 @@ impl Member {
 
     /// Why it is down, if it is. Reads the clock.
     pub(super) fn down(&self) -> Option<Down> {
+        if !self.is_down() {
+            // Words may be passed over.
+            return None;
+        }
         let service = self.service.as_ref().map(ServiceHandle::status);
         let (traffic, checks) = service.map_or((None, None), |status| {
             // Its time says when the checks' evidence lapses: nobody waits for that.
@@ -262,6 +268,7 @@ impl Busy {
         Self {
             member: Rc::clone(member),
             began: Instant::now(),
+            waited_ms: Cell::new(0),
             took_ms: Cell::new(0),
         }
     }
@@ -275,18 +282,36 @@ impl Busy {
     /// Its first answer begins. How long that took.
     pub(super) fn note_answer(&self) -> Duration {
         let took = self.began.elapsed();
-        let took_ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
-        self.took_ms.set(took_ms.saturating_add(1));
+        if self.took_ms.get() != UNKNOWN {
+            let took_ms = whole_ms(took).saturating_sub(self.waited_ms.get());
+            self.took_ms.set(took_ms.saturating_add(1).min(UNKNOWN - 1));
+        }
         took
+    }
+
+    /// There is a new connection now: what it took to have it is not the service's doing.
+    pub(super) fn note_connection(&self) {
+        self.waited_ms.set(whole_ms(self.began.elapsed()));
+    }
+
+    /// The client sends a body: how long the answer takes is its doing as well.
+    pub(super) fn note_upload(&self) {
+        self.took_ms.set(UNKNOWN);
     }
 
     /// Tells how it went; see [`Member::end`].
     pub fn end(&self, right: Right, outcome: Outcome) {
-        let took = match self.took_ms.get() {
-            0 => self.began.elapsed(),
-            took_ms => Duration::from_millis(took_ms.into()),
+        self.member.end(right, outcome, self.took());
+    }
+
+    /// How long the server has taken to begin its answer, or takes by now; zero if nobody knows.
+    pub(super) fn took(&self) -> Duration {
+        let took_ms = match self.took_ms.get() {
+            UNKNOWN => 0,
+            0 => whole_ms(self.began.elapsed()).saturating_sub(self.waited_ms.get()),
+            took_ms => took_ms,
         };
-        self.member.end(right, outcome, took);
+        Duration::from_millis(took_ms.into())
     }
 }
 
@@ -344,5 +369,11 @@ impl Tried {
     }
 }
 
+fn whole_ms(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Of no answer is known how long it took.
+const UNKNOWN: u32 = u32::MAX;
 /// How many servers one request tries.
 pub const TRIED_MOST: usize = 16;

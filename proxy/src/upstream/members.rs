@@ -464,6 +464,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_client_takes_to_send_is_not_what_its_server_takes() {
+        let fixture = fixture(1, false, 0).await;
+        let member = fixture.chosen(&Tried::default()).0;
+        let (short, long) = (Group::busy(&member), Group::busy(&member));
+        long.note_upload();
+        for busy in [&short, &long] {
+            fixture.group.note(busy);
+        }
+        // Rounded up: one that is answered has taken some time.
+        assert!(short.took() > Duration::ZERO);
+        assert_eq!(long.took(), Duration::ZERO);
+    }
+
+    #[tokio::test]
     async fn what_ends_calls_those_who_wait() {
         let fixture = fixture(1, false, 1).await;
         fixture.group.queue().adjust(1);

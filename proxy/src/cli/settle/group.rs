@@ -13,12 +13,22 @@ pub(super) fn policy(
     refused: &mut Vec<Refused>,
 ) -> GroupPolicy {
     let (group, outliers) = said;
+    let (slow_start, slow) = (&group.slow_start, outliers.slow.percent());
+    // Each by itself as well, or one mistake would hide another.
+    let alone = [
+        GroupPolicy::builder().slow_start(slow_start.0, group.slow_start_from.percent()),
+        GroupPolicy::builder().window(outliers.window.0),
+        GroupPolicy::builder().slow_calls(outliers.slow_after.0, slow),
+    ];
+    for mistake in alone.into_iter().filter_map(|one| one.build().err()) {
+        refused.push(refuse(place, &mistake));
+    }
     let built = GroupPolicy::builder()
         .max_ejected_percent(group.max_ejected.percent())
         .min_ejectable(group.min_ejectable)
         .spare_single(group.spare_single)
         .fail_open_below(group.fail_open_below.percent())
-        .slow_start(group.slow_start.0, group.slow_start_from.percent())
+        .slow_start(slow_start.0, group.slow_start_from.percent())
         .mode(match group.mode {
             tree::Mode::Enforce => Mode::Enforce,
             tree::Mode::Observe => Mode::Observe,
@@ -28,10 +38,13 @@ pub(super) fn policy(
         .min_hosts(outliers.min_hosts)
         .success_rate(outliers.deviations_milli, outliers.tolerance)
         .failure_percent(outliers.failures.percent())
-        .slow_calls(outliers.slow_after.0, outliers.slow.percent())
+        .slow_calls(outliers.slow_after.0, slow)
         .build();
     built.unwrap_or_else(|error| {
-        refused.push(refuse(place, &error));
+        // The schema bounds all else.
+        if refused.is_empty() {
+            refused.push(refuse(place, &error));
+        }
         upstream::usual_group()
     })
 }
@@ -126,12 +139,18 @@ mod tests {
         };
         let expected = ["upstream.api.outliers.window: found 10ms, expected from 1s to 1h"];
         assert_eq!(refusals(&usual.0, &outliers), expected);
-        let outliers = tree::Outliers {
+        let slow = tree::Outliers {
             slow: Part::of(50),
             slow_after: Said(Duration::ZERO),
             ..usual.1
         };
         let expected = ["upstream.api.outliers.slow_after: found 0ms, expected from 1ms to 1h"];
-        assert_eq!(refusals(&usual.0, &outliers), expected);
+        assert_eq!(refusals(&usual.0, &slow), expected);
+        // All of them at once.
+        let both = tree::Outliers {
+            window: outliers.window,
+            ..slow
+        };
+        assert_eq!(refusals(&group, &both).len(), 3);
     }
 }

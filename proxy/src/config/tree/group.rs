@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::choice::Part;
 use crate::config::scalar::Said;
 
-/// What a group may do to its servers. Servers that nobody can connect to are no part of this: they
-/// are left out whatever it says.
+/// What a group may do to its servers for what they answer to requests of sites. Servers that nobody
+/// can connect to are no part of this: they are left out whatever it says.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Group {
@@ -45,7 +45,8 @@ pub enum Mode {
     Observe,
 }
 
-/// By what a server is an outlier. Judged once a second, over all workers, for servers that are up.
+/// By what a server is an outlier. Judged eight times in each window, once a second at the most, over
+/// all workers, for servers that are up.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outliers {

@@ -1,18 +1,43 @@
-//! Which servers are members of a group: those that any worker has found.
+//! Which servers are members of a group: those that workers have found.
 //!
 //! Workers look names up each for itself, and may be told different addresses. What one of them
-//! would send requests to is a member, and what none would is none: it must not count for how many
-//! may be left out at once.
+//! would send requests to is a member; what none would is none, as it must not count for how many
+//! may be left out at once. Left out are also what an older plan had and the newest has not, and
+//! what a worker found that nobody has asked since it was to look again. Who holds such a server
+//! may go on with it, judged by its dials alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Words;
+use crate::upstream::group::Server;
 
-/// How many have found each address.
+/// What one worker has found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The number of the plan that it has looked by.
+    pub generation: u64,
+    /// Whom that plan names.
+    pub servers: Vec<Server>,
+    /// Where they are.
+    pub addresses: Vec<SocketAddr>,
+    /// When it is to look again; `None` where there is nothing to look up.
+    pub due: Option<Instant>,
+}
+
+/// What workers have found, by the number of the list.
 #[derive(Debug, Default)]
-pub(super) struct Present(Mutex<BTreeMap<SocketAddr, usize>>);
+pub(super) struct Present(Mutex<Lists>);
+
+#[derive(Debug, Default)]
+struct Lists {
+    all: BTreeMap<u64, Found>,
+    next: u64,
+    /// The members that these have come to.
+    members: BTreeSet<SocketAddr>,
+}
 
 /// The servers that one worker has found, members of their group for as long as this is kept.
 ///
@@ -22,53 +47,78 @@ pub(super) struct Present(Mutex<BTreeMap<SocketAddr, usize>>);
 #[must_use = "they are members only while it is kept"]
 pub struct Presence {
     words: Arc<Words>,
-    addresses: Vec<SocketAddr>,
+    number: u64,
 }
 
 impl Presence {
-    pub(super) fn begin(words: &Arc<Words>, addresses: Vec<SocketAddr>) -> Self {
-        words.change(|known| {
-            for address in &addresses {
-                *known.entry(*address).or_default() += 1;
-            }
-        });
+    pub(super) fn begin(words: &Arc<Words>, found: Found) -> Self {
+        let mut lists = words.lists();
+        let number = lists.next;
+        lists.next += 1;
+        lists.all.insert(number, found);
+        words.follow(lists, Instant::now());
         Self {
             words: Arc::clone(words),
-            addresses,
+            number,
         }
+    }
+
+    /// The same servers were found again, or are those of a newer plan as well.
+    pub fn confirm(&self, generation: u64, due: Option<Instant>) {
+        let mut lists = self.words.lists();
+        if let Some(found) = lists.all.get_mut(&self.number) {
+            found.generation = found.generation.max(generation);
+            found.due = due;
+        }
+        self.words.follow(lists, Instant::now());
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.words.change(|known| {
-            for address in &self.addresses {
-                if let Some(count) = known.get_mut(address) {
-                    *count -= 1;
-                }
-            }
-            known.retain(|_, count| *count > 0);
-        });
+        let mut lists = self.words.lists();
+        lists.all.remove(&self.number);
+        self.words.follow(lists, Instant::now());
     }
 }
 
 impl Words {
-    /// Changes who has found what; the members follow under the same lock, so that no two who
-    /// change it pass each other.
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<SocketAddr, usize>)) {
-        let mut known = self
-            .present
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        // Whoever panicked left whole lists behind.
+        self.present
             .0
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let before: Vec<_> = known.keys().copied().collect();
-        change(&mut known);
-        if !known.keys().eq(&before) {
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves out what nobody has asked for any more.
+    pub(super) fn tidy(&self, now: Instant) {
+        self.follow(self.lists(), now);
+    }
+
+    /// Makes the members what the lists say, under their lock, so that no two who change them pass
+    /// each other.
+    fn follow(&self, mut lists: MutexGuard<'_, Lists>, now: Instant) {
+        let newest = lists.all.values().max_by_key(|found| found.generation);
+        let current = lists.all.values().filter(|found| {
+            let is_of_plan = newest.is_some_and(|newest| newest.servers == found.servers);
+            let is_asked = found.due.is_none_or(|due| now < due + PATIENCE);
+            is_of_plan && is_asked
+        });
+        let found = current.flat_map(|found| &found.addresses);
+        let found: BTreeSet<_> = found.copied().collect();
+        // While all are idle, those stay that there were.
+        let is_any = !found.is_empty() || lists.all.is_empty();
+        if is_any && lists.members != found {
             // Weights are the balancers' own.
-            self.group.set(known.keys().map(|&address| (address, 1)));
+            self.group.set(found.iter().map(|&address| (address, 1)));
+            lists.members = found;
         }
     }
 }
+
+/// How long after it should have looked again a worker may still ask.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -77,6 +127,9 @@ mod tests {
     use super::super::{Evidence, Evidences};
     use super::*;
     use crate::plan::upstream::Service;
+    use crate::proto::Target;
+
+    const FAILED: Outcome = Outcome::Failed(Cause::BadGateway);
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, 1], port))
@@ -84,7 +137,23 @@ mod tests {
 
     fn evidence() -> Arc<Evidence> {
         let service = Service::by(Policy::builder().max_fails(1).build().unwrap());
-        Evidences::default().get("api", &service, None, &Registry::new(Policy::default()))
+        let dials = Registry::new(Policy::default());
+        Evidences::default().get("api", &service, None, &dials)
+    }
+
+    /// What a worker has found by a plan whose only server is that name.
+    fn found(generation: u64, name: &str, ports: &[u16]) -> Found {
+        Found {
+            generation,
+            servers: vec![Server {
+                target: Target::parse(&format!("{name}:80")).unwrap(),
+                is_srv: false,
+                weight: 1,
+                is_backup: false,
+            }],
+            addresses: ports.iter().map(|&port| address(port)).collect(),
+            due: None,
+        }
     }
 
     fn members(evidence: &Evidence) -> Vec<u16> {
@@ -92,11 +161,20 @@ mod tests {
         members.iter().map(|one| one.address().port()).collect()
     }
 
+    fn fail(evidence: &Evidence, port: u16) {
+        let handle = evidence.handle(address(port)).unwrap();
+        handle.end(handle.admit().unwrap(), FAILED, Duration::ZERO);
+    }
+
+    fn is_down(evidence: &Evidence, port: u16) -> bool {
+        evidence.handle(address(port)).unwrap().is_down()
+    }
+
     #[test]
     fn members_are_those_that_somebody_has_found() {
         let evidence = evidence();
-        let one = evidence.enter(vec![address(1), address(2)]);
-        let other = evidence.enter(vec![address(2), address(3)]);
+        let one = evidence.enter(found(1, "a", &[1, 2]));
+        let other = evidence.enter(found(1, "a", &[2, 3]));
         assert_eq!(members(&evidence), [1, 2, 3]);
         drop(one);
         assert_eq!(members(&evidence), [2, 3]);
@@ -108,20 +186,56 @@ mod tests {
     #[test]
     fn who_is_in_the_next_list_as_well_keeps_what_is_held_against_it() {
         let evidence = evidence();
-        let before = evidence.enter(vec![address(1), address(2)]);
-        let fail = |port| {
-            let handle = evidence.handle(address(port)).unwrap();
-            let failed = Outcome::Failed(Cause::BadGateway);
-            handle.end(handle.admit().unwrap(), failed, std::time::Duration::ZERO);
-        };
-        fail(1);
-        let after = evidence.enter(vec![address(1), address(3)]);
+        let before = evidence.enter(found(1, "a", &[1, 2]));
+        fail(&evidence, 1);
+        let after = evidence.enter(found(2, "b", &[1, 3]));
         drop(before);
-        assert!(evidence.handle(address(1)).unwrap().is_down());
+        assert!(is_down(&evidence, 1));
         // One that has left and comes again has nothing against it.
         drop(after);
-        let again = evidence.enter(vec![address(1)]);
-        assert!(!evidence.handle(address(1)).unwrap().is_down());
+        let again = evidence.enter(found(3, "a", &[1]));
+        assert!(!is_down(&evidence, 1));
         drop(again);
+    }
+
+    #[test]
+    fn what_the_newest_plan_has_not_is_no_member_whoever_still_has_it() {
+        let evidence = evidence();
+        let idle = evidence.enter(found(1, "old", &[1, 2]));
+        let held = evidence.handle(address(1)).unwrap();
+        fail(&evidence, 1);
+        let new = evidence.enter(found(2, "new", &[3]));
+        assert_eq!(members(&evidence), [3]);
+        // A connection of before goes on with what it has.
+        assert!(!held.is_down() && held.admit().is_some());
+        idle.confirm(1, None);
+        assert_eq!(members(&evidence), [3]);
+        // A plan that is as the first was.
+        idle.confirm(3, None);
+        assert_eq!(members(&evidence), [1, 2]);
+        drop((idle, new));
+    }
+
+    #[test]
+    fn what_a_worker_found_that_nobody_asks_any_more_is_left_out() {
+        let evidence = evidence();
+        let now = Instant::now();
+        let found = |ports| Found {
+            due: Some(now),
+            ..found(1, "a", ports)
+        };
+        let idle = evidence.enter(found(&[1]));
+        let busy = evidence.enter(found(&[2]));
+        busy.confirm(1, Some(now + PATIENCE));
+        evidence.tidy(now + PATIENCE / 2);
+        assert_eq!(members(&evidence), [1, 2]);
+        evidence.tidy(now + PATIENCE);
+        assert_eq!(members(&evidence), [2]);
+        // Nobody asks any more: all is as it was.
+        evidence.tidy(now + PATIENCE * 9);
+        assert_eq!(members(&evidence), [2]);
+        idle.confirm(1, Some(now + PATIENCE * 9));
+        assert_eq!(members(&evidence), [1, 2]);
+        drop((idle, busy));
     }
 }

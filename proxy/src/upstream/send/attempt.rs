@@ -126,6 +126,11 @@ impl Courier<'_> {
             }
         }
         self.arm(&request);
+        if flow.upload.get() != Progress::Whole
+            && let Some(busy) = &lease.busy
+        {
+            busy.note_upload();
+        }
         let sent = flow.watch.guard(lease.send(request)).await;
         flow.watch.disarm();
         flow.behind_upload.set(times.body_idle.0);

@@ -40,6 +40,9 @@ impl Chosen {
 
     /// Makes `lease` its connection.
     pub(super) fn on(self, mut lease: Lease) -> Lease {
+        if !lease.is_reused {
+            self.busy.note_connection();
+        }
         lease.busy = Some(self.busy);
         lease.right = Some(self.right);
         lease
