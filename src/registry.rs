@@ -10,6 +10,7 @@ use std::time::Duration;
 pub use self::builder::RegistryBuilder;
 use crate::address::Key;
 use crate::admit::{Admission, Attempt};
+use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::event::Transitions;
 use crate::journal::JournalEntry;

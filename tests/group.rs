@@ -631,9 +631,14 @@ fn an_observing_group_judges_and_tells_and_ejects_nobody() {
     let counts = world.group.counts();
     assert_eq!((counts.ejected, counts.ejections, counts.live), (1, 1, 5));
     assert_eq!(world.eligible(), [1, 2, 3, 4, 5]);
-    let right = world.member(1).admit().unwrap();
-    world.member(1).end(right, Outcome::Success, MILLI);
-    assert_eq!(told.next().map(|one| one.to), Some(State::Up));
+    let one = world.member(1);
+    one.end(one.admit().unwrap(), Outcome::Success, MILLI);
+    assert_eq!(told.next(), None, "it would be out");
+    world.expire(1);
+    let probe = one.admit().unwrap();
+    assert!(probe.is_probe() && !one.admit().unwrap().is_probe());
+    one.end(probe, Outcome::Success, MILLI);
+    assert_eq!(told.map(|one| one.to).last(), Some(State::Up));
     assert_eq!(world.member(1).weight(world.group.now()), 1024);
     // What dials say holds.
     world.dials.add_fall_down(address(2));

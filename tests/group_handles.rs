@@ -92,7 +92,8 @@ fn what_the_group_holds_against_a_member_stays_with_other_handles() {
     let service = GroupPolicy::default().service().clone().into_builder();
     let policy = GroupPolicy::builder()
         .service(service.max_fails(1).build().unwrap())
-        .spare_single(false);
+        .spare_single(false)
+        .fail_open_below(0);
     let world = world(policy.build().unwrap());
     let one = member(&world.group);
     one.end(
@@ -214,7 +215,7 @@ fn calls_of_an_earlier_verdict_are_no_part_of_the_next_ones_rates() {
     let one = members.get(0).unwrap();
     let hanging: Vec<_> = (0..20).map(|_| one.admit().unwrap()).collect();
     fail(one);
-    world.clock.advance(SECOND * 61);
+    world.clock.advance(SECOND * 120);
     one.end(one.admit().unwrap(), Outcome::Success, Duration::ZERO);
     let _ = world.group.sweep(world.group.now());
     for right in hanging {
