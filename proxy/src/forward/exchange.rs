@@ -241,6 +241,8 @@ async fn try_send(
     if request.body().is_end_stream() {
         flow.upload.set(Progress::Whole);
         flow.watch.arm(spans.answer);
+        // Hop-by-hop fields are gone: nothing asks to leave HTTP.
+        lease.attend();
     } else {
         flow.upload.set(Progress::Moving);
         flow.watch.arm(spans.body_idle);

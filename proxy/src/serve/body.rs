@@ -28,6 +28,8 @@ enum Source {
         body: Incoming,
         lease: Option<Lease>,
         has_ended: bool,
+        /// Why it broke off, until that is told.
+        broken: Option<hyper::Error>,
     },
 }
 
@@ -58,6 +60,7 @@ impl Reply {
             body,
             lease: Some(lease),
             has_ended: false,
+            broken: None,
         };
         Self {
             source,
@@ -78,32 +81,42 @@ impl Body for Reply {
         let mut frame = match &mut this.source {
             Source::Text(text) if text.is_empty() => None,
             Source::Text(text) => Some(Ok(Frame::data(std::mem::take(text)))),
+            Source::Origin { broken, .. } if broken.is_some() => {
+                return Poll::Ready(broken.take().map(Err));
+            }
             Source::Origin {
-                body, has_ended, ..
+                body,
+                lease,
+                has_ended,
+                ..
             } => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
+                let body = Pin::new(body);
+                let frame = ready!(match lease {
+                    Some(lease) => lease.poll_frame(body, cx),
+                    None => body.poll_frame(cx),
+                });
                 *has_ended = frame.is_none();
                 frame
             }
         };
-        if let Some(Ok(frame)) = &mut frame
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            clean_trailers(trailers);
-        }
-        if let Some(session) = &this.session {
-            match &frame {
-                Some(Ok(frame)) => {
-                    let len = frame.data_ref().map_or(0, Buf::remaining);
-                    session
-                        .flow
-                        .moved
-                        .down
-                        .set(session.flow.moved.down.get() + len as u64);
-                    session.flow.watch.arm(session.terms.spans.body_idle);
+        match &mut frame {
+            None => {}
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
                 }
-                Some(Err(error)) => this.note_broken(error),
-                None => {}
+                this.note(frame);
+            }
+            Some(Err(error)) => {
+                this.note_broken(error);
+                if let (Source::Origin { broken, .. }, Some(Err(error))) = (&mut this.source, frame)
+                {
+                    // Told a turn later: the engine writes what it has before that, and nothing any
+                    // more behind it.
+                    *broken = Some(error);
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
             }
         }
         Poll::Ready(frame)
@@ -127,6 +140,15 @@ impl Body for Reply {
 }
 
 impl Reply {
+    fn note(&self, frame: &Frame<Bytes>) {
+        if let Some(session) = &self.session {
+            let len = frame.data_ref().map_or(0, Buf::remaining);
+            let down = &session.flow.moved.down;
+            down.set(down.get() + len as u64);
+            session.flow.watch.arm(session.terms.spans.body_idle);
+        }
+    }
+
     fn note_broken(&mut self, error: &hyper::Error) {
         if let (
             Some(session),

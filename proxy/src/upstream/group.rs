@@ -5,7 +5,7 @@
 //! handle, its connections and its times; when a name is not found any more, its last addresses
 //! stay: a name server's trouble is not the servers'.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
@@ -335,6 +335,7 @@ impl Group {
             counts: Arc::clone(&self.parts.tally.counts),
             recent: Recent::default(),
             doorway: Doorway::default(),
+            shelf: OnceCell::new(),
         })
     }
 

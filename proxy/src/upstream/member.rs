@@ -1,6 +1,6 @@
 //! One server of a group, as one worker has it: how it stands, and what goes on there.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use risefall::{Cause, Endpoint, Outcome, State, Status};
 use super::balance::Candidate;
 use super::evidence::{Right, ServiceHandle};
 use super::opening::Doorway;
+use super::pool::{Pool, Shelf};
 use super::queue::Queue;
 use super::recent::Recent;
 use crate::proto::Target;
@@ -42,6 +43,8 @@ pub struct Member {
     pub(super) counts: Arc<UpstreamCounts>,
     pub(super) recent: Recent,
     pub(super) doorway: Doorway,
+    /// Where its open connections are, once somebody has asked.
+    pub(super) shelf: OnceCell<Rc<Shelf>>,
 }
 
 /// How the dials to a member go.
@@ -84,6 +87,11 @@ impl Member {
             Some(registry) => Dials::Pinned(registry.endpoint(address)),
             None => Dials::Asked(Arc::clone(judge)),
         }
+    }
+
+    /// Its connections in `pool`, which is the only one that a worker has.
+    pub(super) fn shelf(&self, pool: &Pool) -> &Rc<Shelf> {
+        self.shelf.get_or_init(|| pool.shelf(&self.key))
     }
 
     /// Whether as much goes on there as may.

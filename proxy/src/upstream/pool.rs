@@ -1,9 +1,9 @@
 //! Open connections to servers, kept between requests.
 //!
-//! One pool for each worker, so nothing is locked or shared between cores. A connection is keyed by
-//! whom it was dialled for: an authority as a client spelled it, or a server of a group. Looking one
-//! up costs a hash and no allocation. The connection used last is used next, so that the others grow
-//! old and go.
+//! One pool for each worker, so nothing is locked or shared between cores. Connections lie on
+//! shelves, one for whomever they were dialled for: an authority as a client spelled it, or a server
+//! of a group. To find a shelf costs a hash and no allocation; a server of a group keeps its own at
+//! hand. The connection used last is used next, so that the others grow old and go.
 //!
 //! A [`Lease`] is a connection while a request has it. One that speaks HTTP/1 has one request at a
 //! time: it comes back by [`Lease::give_back`], which keeps it only if the engine says that it is
@@ -11,7 +11,11 @@
 //! and stays in the pool meanwhile.
 //!
 //! The task that drives a connection ends with the last that holds it: it has no deadline of its
-//! own, and one that writes to a server which has stopped reading would stay for ever.
+//! own, and one that writes to a server which has stopped reading would stay for ever. A request
+//! may do its work instead: see [`Lease::attend`].
+
+mod lease;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,19 +24,18 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use risefall::Outcome;
 use tokio::task::AbortHandle;
 
 use crate::net::stream::Stream;
 use crate::net::ticks::{Span, Ticks};
-use crate::upstream::evidence::Right;
-use crate::upstream::member::Busy;
 use crate::upstream::upload::Upload;
+use lease::{Single, Turn, Way};
+use wire::Wire;
+
+pub use lease::{Held, Lease};
 
 /// One worker's open connections.
 #[derive(Clone)]
@@ -40,33 +43,17 @@ pub struct Pool {
     shared: Rc<Shared>,
 }
 
-/// A connection, for one request.
-pub struct Lease {
-    /// Where it leads.
-    pub address: SocketAddr,
-    /// Whether it has served a request before: if so, its server may close it at any moment.
-    pub is_reused: bool,
-    /// The server of a group that this request keeps busy.
-    pub busy: Option<Busy>,
-    /// By what right the request is sent there, until it is told how it went.
-    pub right: Option<Right>,
-    way: LeasedWay,
-    pool: Rc<Shared>,
-}
-
-enum LeasedWay {
-    H1(Single),
-    H2(Turn),
-}
-
-/// A connection that speaks HTTP/1.
-struct Single {
-    sender: http1::SendRequest<Upload>,
-    key: Rc<str>,
-    address: SocketAddr,
-    /// The tick at which it came.
-    since: u64,
-    _driver: Driver,
+/// The open connections to one origin.
+#[derive(Default)]
+pub struct Shelf {
+    /// Those that speak HTTP/1 and wait for a request.
+    #[expect(
+        clippy::vec_box,
+        reason = "a lease has the box, so that little is moved about"
+    )]
+    idle: RefCell<Vec<Box<Held>>>,
+    /// Those that speak HTTP/2.
+    shareable: RefCell<Vec<Rc<Shareable>>>,
 }
 
 /// A connection that speaks HTTP/2.
@@ -83,21 +70,14 @@ struct Shareable {
     _driver: Driver,
 }
 
-/// One request of a connection that has many.
-struct Turn {
-    connection: Rc<Shareable>,
-    ticks: Ticks,
-}
-
 /// The task that drives a connection. Ends when this is dropped, and the socket with it.
 struct Driver(AbortHandle);
 
 struct Shared {
-    /// Emptied lists stay until the next `reap`, with their room: the next lease comes soon.
-    idle: RefCell<HashMap<Rc<str>, Vec<Single>>>,
-    /// The sum of the lists' lengths.
+    /// Emptied ones stay until the next `reap`, with their room: the next lease comes soon.
+    shelves: RefCell<HashMap<Rc<str>, Rc<Shelf>>>,
+    /// How many connections are idle on all of them, of those that speak HTTP/1.
     count: Cell<usize>,
-    shareable: RefCell<HashMap<Rc<str>, Vec<Rc<Shareable>>>>,
     limits: Cell<PoolLimits>,
     ticks: Ticks,
     h1: http1::Builder,
@@ -140,9 +120,8 @@ impl Pool {
             .max_header_list_size(HEAD_MOST)
             .max_frame_size(FRAME);
         let shared = Shared {
-            idle: RefCell::default(),
+            shelves: RefCell::default(),
             count: Cell::new(0),
-            shareable: RefCell::default(),
             limits: Cell::new(limits),
             ticks,
             h1: http1::Builder::new(),
@@ -153,32 +132,49 @@ impl Pool {
         }
     }
 
+    /// The shelf of `key`, for whoever asks for it often.
+    #[must_use]
+    pub fn shelf(&self, key: &str) -> Rc<Shelf> {
+        let mut shelves = self.shared.shelves.borrow_mut();
+        match shelves.get(key) {
+            Some(shelf) => Rc::clone(shelf),
+            None => Rc::clone(shelves.entry(key.into()).or_default()),
+        }
+    }
+
     /// An open connection of `key` that takes a request now, if there is one.
     #[must_use]
     pub fn take(&self, key: &str) -> Option<Lease> {
-        self.take_single(key).or_else(|| self.take_turn(key))
+        let shelf = self.shared.shelves.borrow().get(key).cloned()?;
+        self.take_from(&shelf)
+    }
+
+    /// The same, from a shelf of this pool.
+    #[must_use]
+    pub fn take_from(&self, shelf: &Rc<Shelf>) -> Option<Lease> {
+        self.take_single_from(shelf)
+            .or_else(|| self.take_turn(shelf))
     }
 
     /// The same, of those that speak HTTP/1 and so can leave it.
     #[must_use]
-    pub fn take_single(&self, key: &str) -> Option<Lease> {
-        let mut idle = self.shared.idle.borrow_mut();
-        let list = idle.get_mut(key)?;
-        while let Some(one) = list.pop() {
+    pub fn take_single_from(&self, shelf: &Rc<Shelf>) -> Option<Lease> {
+        let mut idle = shelf.idle.borrow_mut();
+        while let Some(one) = idle.pop() {
             self.shared.count.set(self.shared.count.get() - 1);
-            if one.sender.is_ready() {
-                return Some(self.lease(one.address, true, LeasedWay::H1(one)));
+            if one.is_ready() {
+                return Some(self.lease(one, shelf));
             }
         }
         None
     }
 
-    fn take_turn(&self, key: &str) -> Option<Lease> {
-        let mut shareable = self.shared.shareable.borrow_mut();
-        let list = shareable.get_mut(key)?;
-        list.retain(|one| !one.sender.is_closed());
-        let free = list.iter().find(|one| one.has_room())?;
-        Some(self.lease(free.address, true, LeasedWay::H2(self.turn(free))))
+    fn take_turn(&self, shelf: &Rc<Shelf>) -> Option<Lease> {
+        let mut shareable = shelf.shareable.borrow_mut();
+        shareable.retain(|one| !one.sender.is_closed());
+        let free = shareable.iter().find(|one| one.has_room())?;
+        let held = Held::new(free.address, true, Way::H2(self.turn(free)));
+        Some(self.lease(held, shelf))
     }
 
     fn turn(&self, connection: &Rc<Shareable>) -> Turn {
@@ -189,13 +185,10 @@ impl Pool {
         }
     }
 
-    fn lease(&self, address: SocketAddr, is_reused: bool, way: LeasedWay) -> Lease {
+    fn lease(&self, held: Box<Held>, shelf: &Rc<Shelf>) -> Lease {
         Lease {
-            address,
-            is_reused,
-            busy: None,
-            right: None,
-            way,
+            held,
+            shelf: Rc::clone(shelf),
             pool: Rc::clone(&self.shared),
         }
     }
@@ -213,15 +206,19 @@ impl Pool {
     ) -> hyper::Result<Lease> {
         let io = TokioIo::new(stream);
         let (sender, connection) = self.shared.h1.handshake::<_, Upload>(io).await?;
-        let driver = drive(address, connection.with_upgrades());
+        let wire = Rc::new(Wire::new(address, connection.with_upgrades()));
+        let driven = {
+            let wire = Rc::clone(&wire);
+            poll_fn(move |cx| wire.poll_by_task(cx))
+        };
         let single = Single {
             sender,
-            key: key.into(),
-            address,
+            wire,
             since: self.shared.ticks.now(),
-            _driver: driver,
+            _driver: Driver::of(driven),
         };
-        Ok(self.lease(address, false, LeasedWay::H1(single)))
+        let held = Held::new(address, false, Way::H1(single));
+        Ok(self.lease(held, &self.shelf(key)))
     }
 
     /// The same for a connection that speaks HTTP/2. Others may use it from now on.
@@ -255,12 +252,16 @@ impl Pool {
             is_retired: Cell::new(false),
             most,
             since: Cell::new(self.shared.ticks.now()),
-            _driver: drive(address, driven),
+            _driver: Driver::of(async move {
+                if let Err(error) = driven.await {
+                    tracing::debug!(%address, %error, "connection to a server ended");
+                }
+            }),
         });
-        let mut shareable = self.shared.shareable.borrow_mut();
-        let list = shareable.entry(key.into()).or_default();
-        list.push(Rc::clone(&connection));
-        Ok(self.lease(address, false, LeasedWay::H2(self.turn(&connection))))
+        let shelf = self.shelf(key);
+        shelf.shareable.borrow_mut().push(Rc::clone(&connection));
+        let held = Held::new(address, false, Way::H2(self.turn(&connection)));
+        Ok(self.lease(held, &shelf))
     }
 
     /// Changes how much is kept; what is too much goes as it grows old.
@@ -273,39 +274,44 @@ impl Pool {
         let shared = &self.shared;
         let idle = shared.limits.get().idle;
         let mut left = 0;
-        shared.idle.borrow_mut().retain(|_, list| {
-            list.retain(|one| one.sender.is_ready() && !shared.ticks.is_past(one.since, idle));
-            left += list.len();
-            !list.is_empty()
-        });
-        shared.count.set(left);
-        shared.shareable.borrow_mut().retain(|_, list| {
-            list.retain(|one| {
+        shared.shelves.borrow_mut().retain(|_, shelf| {
+            let mut singles = shelf.idle.borrow_mut();
+            singles.retain(|one| one.is_ready() && !shared.ticks.is_past(one.since(), idle));
+            left += singles.len();
+            let mut shareable = shelf.shareable.borrow_mut();
+            shareable.retain(|one| {
                 let is_idle = one.requests.get() == 0;
                 let is_old = is_idle
                     && (one.is_retired.get() || shared.ticks.is_past(one.since.get(), idle));
                 !(is_old || one.sender.is_closed())
             });
-            !list.is_empty()
+            let is_empty = singles.is_empty() && shareable.is_empty();
+            // One that somebody has at hand would be another by the next request.
+            !is_empty || Rc::strong_count(shelf) > 1
         });
+        shared.count.set(left);
     }
 
     /// Closes everything that is idle.
     pub fn clear(&self) {
-        self.shared.idle.borrow_mut().clear();
         self.shared.count.set(0);
-        self.shared.shareable.borrow_mut().retain(|_, list| {
-            list.retain(|one| one.requests.get() > 0);
-            !list.is_empty()
-        });
+        for shelf in self.shared.shelves.borrow().values() {
+            shelf.idle.borrow_mut().clear();
+            let mut shareable = shelf.shareable.borrow_mut();
+            shareable.retain(|one| one.requests.get() > 0);
+        }
     }
 
     /// How many connections are idle.
     #[must_use]
     pub fn len(&self) -> usize {
-        let shareable = self.shared.shareable.borrow();
-        let shareable = shareable.values().flatten();
-        self.shared.count.get() + shareable.filter(|one| one.requests.get() == 0).count()
+        let shelves = self.shared.shelves.borrow();
+        let shareable = shelves.values().map(|shelf| {
+            let shareable = shelf.shareable.borrow();
+            let idle = shareable.iter().filter(|one| one.requests.get() == 0);
+            idle.count()
+        });
+        self.shared.count.get() + shareable.sum::<usize>()
     }
 
     /// Whether none is.
@@ -322,110 +328,16 @@ impl Shareable {
     }
 }
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let requests = &self.connection.requests;
-        requests.set(requests.get().saturating_sub(1));
-        self.connection.since.set(self.ticks.now());
-    }
-}
-
 impl Drop for Driver {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl Lease {
-    /// Whether it speaks HTTP/2.
-    #[must_use]
-    pub fn is_h2(&self) -> bool {
-        matches!(self.way, LeasedWay::H2(_))
+impl Driver {
+    fn of(driven: impl Future<Output = ()> + 'static) -> Self {
+        Self(tokio::task::spawn_local(driven).abort_handle())
     }
-
-    /// Whether it takes a request now, as far as is known.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        match &self.way {
-            LeasedWay::H1(single) => single.sender.is_ready(),
-            LeasedWay::H2(turn) => turn.connection.sender.is_ready(),
-        }
-    }
-
-    /// Has no other request sent over the connection, if it has many: what it leads to has not
-    /// answered, and may be gone.
-    pub fn retire(&self) {
-        if let LeasedWay::H2(turn) = &self.way {
-            turn.connection.is_retired.set(true);
-        }
-    }
-
-    /// Sends the request and waits for the head of the answer.
-    ///
-    /// # Errors
-    ///
-    /// Those of the engine; the request comes back if nothing of it was sent.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it gives the request up; over HTTP/1 the connection with it, once the lease is
-    /// dropped.
-    pub async fn send(
-        &mut self,
-        request: Request<Upload>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
-        match &mut self.way {
-            LeasedWay::H1(single) => single.sender.try_send_request(request).await,
-            LeasedWay::H2(turn) => {
-                let mut sender = turn.connection.sender.clone();
-                sender.try_send_request(request).await
-            }
-        }
-    }
-
-    /// Tells the server's evidence how the request went, unless that was told before.
-    pub fn end(&mut self, outcome: Outcome) {
-        if let (Some(right), Some(busy)) = (self.right.take(), &self.busy) {
-            busy.end(right, outcome);
-        }
-    }
-
-    /// Keeps the connection for another request, if it is fit for one and there is room.
-    ///
-    /// The engine is ready when both messages have ended well and neither side asked to close.
-    pub fn give_back(mut self) {
-        self.end(Outcome::Success);
-        let Self { way, pool, .. } = self;
-        let LeasedWay::H1(mut single) = way else {
-            return;
-        };
-        let limits = pool.limits.get();
-        if !single.sender.is_ready() || pool.count.get() >= limits.total {
-            return;
-        }
-        single.since = pool.ticks.now();
-        let mut idle = pool.idle.borrow_mut();
-        let list = match idle.get_mut(&*single.key) {
-            Some(list) => list,
-            None => idle.entry(Rc::clone(&single.key)).or_default(),
-        };
-        if list.len() < limits.per_origin {
-            list.push(single);
-            pool.count.set(pool.count.get() + 1);
-        }
-    }
-}
-
-fn drive<F>(address: SocketAddr, connection: F) -> Driver
-where
-    F: Future<Output = hyper::Result<()>> + 'static,
-{
-    let task = tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%address, %error, "connection to a server ended");
-        }
-    });
-    Driver(task.abort_handle())
 }
 
 /// Requests that one connection is given at a time, however many its server takes.

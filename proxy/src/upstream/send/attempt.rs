@@ -131,6 +131,9 @@ impl Courier<'_> {
         {
             busy.note_upload();
         }
+        if request.body().is_end_stream() && !letter.is_upgrade() {
+            lease.attend();
+        }
         let sent = flow.watch.guard(lease.send(request)).await;
         flow.watch.disarm();
         flow.behind_upload.set(times.body_idle.0);

@@ -231,8 +231,8 @@ impl Courier<'_> {
 
     fn pooled(&self, member: &Member, letter: &Letter) -> Option<Lease> {
         match letter.is_upgrade() {
-            true => self.pool.take_single(&member.key),
-            false => self.pool.take(&member.key),
+            true => self.pool.take_single_from(member.shelf(self.pool)),
+            false => self.pool.take_from(member.shelf(self.pool)),
         }
     }
 
@@ -301,7 +301,7 @@ impl Courier<'_> {
     ) -> Result<Lease, (Fault, Outcome)> {
         let opening = loop {
             if !letter.is_upgrade()
-                && let Some(lease) = self.pool.take(&member.key)
+                && let Some(lease) = self.pool.take_from(member.shelf(self.pool))
             {
                 return Ok(lease);
             }
