@@ -16,7 +16,7 @@ use crate::forward::Visit;
 use crate::net::stream::Stream;
 use crate::proto::Target;
 use crate::serve::body::Reply;
-use crate::serve::session::{Phase, Session, What};
+use crate::serve::session::{Phase, Session};
 use crate::serve::{answer, headers};
 use crate::upstream::dial::Dialled;
 use crate::upstream::group::Group;
@@ -33,7 +33,7 @@ pub(super) async fn serve(
     session.note_flushed();
     session.phase.set(Phase::Busy);
     session.flow.watch.disarm();
-    session.begin(|| What::Http(request.method().clone(), request.uri().clone()));
+    session.begin_http(request.method(), request.uri());
     session.flow.watch.bound(session.terms.spans.request);
     let is_connect = request.method() == Method::CONNECT;
     let has_body = !request.body().is_end_stream();

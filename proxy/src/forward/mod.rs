@@ -100,7 +100,7 @@ async fn greet(mut stream: TcpStream, visit: &Rc<Visit>, barred: Option<Fault>) 
             Sniffed::Socks5 => return socks::serve(stream, first, visit, barred).await,
             Sniffed::Http => {
                 if let Some(fault) = barred {
-                    session.begin(|| What::Unread);
+                    session.begin(What::Unread);
                     session.note_fault(&fault);
                     session.note_status(fault.status());
                     turn_away(&mut stream, &answer::raw(&fault), session).await;

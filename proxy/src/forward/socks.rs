@@ -28,7 +28,7 @@ pub(super) async fn serve(
 ) -> Option<Tunnel> {
     let session = &visit.session;
     let target = negotiate(&mut stream, &mut bytes, session).await?;
-    session.begin(|| What::Socks5(target.clone()));
+    session.begin(What::Socks5(target.clone()));
     session.flow.watch.disarm();
     match connect(&mut stream, &target, visit, barred).await {
         Ok(dialled) => Some(Tunnel {

@@ -150,6 +150,12 @@ impl Watch {
         self.slot.end.get() <= self.ticks.now()
     }
 
+    /// How long the clock has run, as of its last sweep: for what is counted by the second.
+    #[must_use]
+    pub fn clock(&self) -> Duration {
+        Duration::from_millis(self.ticks.now().saturating_mul(TICK_MS))
+    }
+
     /// Whether the deadline or the end has come.
     #[must_use]
     pub fn is_due(&self) -> bool {
@@ -209,7 +215,8 @@ impl Slot {
 }
 
 const NEVER: u64 = u64::MAX;
-const TICK: Duration = Duration::from_millis(5);
+const TICK_MS: u64 = 5;
+const TICK: Duration = Duration::from_millis(TICK_MS);
 const PERIOD_MOST: Duration = Duration::from_millis(500);
 
 /// An eighth of the shortest deadline is what all may be late by.

@@ -108,24 +108,51 @@ impl Seen {
     pub(crate) const TE: Self = Self(1 << 6);
     pub(crate) const CONTENT_TYPE: Self = Self(1 << 7);
     pub(crate) const COOKIE: Self = Self(1 << 8);
+    pub(crate) const HOST: Self = Self(1 << 9);
+    /// A name with an underscore.
+    pub(crate) const UNDERSCORE: Self = Self(1 << 10);
+    /// A name that begins as those do that claim to know the client: worth a closer look.
+    pub(crate) const CLAIM: Self = Self(1 << 11);
 
     /// Looks at the names of all fields.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let each = headers.keys().map(|name| match name.as_str() {
-            "connection" => Self::CONNECTION.0,
-            "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" => {
-                Self::HOP_BY_HOP.0
-            }
-            "te" => Self::HOP_BY_HOP.0 | Self::TE.0,
-            "upgrade" => Self::HOP_BY_HOP.0 | Self::UPGRADE.0,
-            "transfer-encoding" => Self::CODING.0,
-            "content-length" => Self::LENGTH.0,
-            "trailer" => Self::TRAILER.0,
-            "content-type" => Self::CONTENT_TYPE.0,
-            "cookie" => Self::COOKIE.0,
-            _ => 0,
-        });
+        let each = headers.keys().map(|name| Self::in_name(name.as_str()));
         Self(each.fold(0, |all, one| all | one))
+    }
+
+    fn in_name(name: &str) -> u16 {
+        let underscore = match memchr::memchr(b'_', name.as_bytes()) {
+            Some(_) => Self::UNDERSCORE.0,
+            None => 0,
+        };
+        // By the first letter, so that most names are compared with a few others at the most.
+        let known = match name.as_bytes().first() {
+            Some(b'c') => match name {
+                "connection" => Self::CONNECTION.0,
+                "content-length" => Self::LENGTH.0,
+                "content-type" => Self::CONTENT_TYPE.0,
+                "cookie" => Self::COOKIE.0,
+                _ => Self::CLAIM.0,
+            },
+            Some(b'f' | b'x') => Self::CLAIM.0,
+            Some(b'h') if name == "host" => Self::HOST.0,
+            Some(b'k') if name == "keep-alive" => Self::HOP_BY_HOP.0,
+            Some(b'p') => match name {
+                "proxy-connection" | "proxy-authenticate" | "proxy-authorization" => {
+                    Self::HOP_BY_HOP.0
+                }
+                _ => 0,
+            },
+            Some(b't') => match name {
+                "te" => Self::HOP_BY_HOP.0 | Self::TE.0,
+                "transfer-encoding" => Self::CODING.0,
+                "trailer" => Self::TRAILER.0,
+                _ => Self::CLAIM.0,
+            },
+            Some(b'u') if name == "upgrade" => Self::HOP_BY_HOP.0 | Self::UPGRADE.0,
+            _ => 0,
+        };
+        underscore | known
     }
 
     pub(crate) fn has(self, fields: Self) -> bool {

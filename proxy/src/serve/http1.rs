@@ -216,7 +216,7 @@ async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, violation: Violation, ses
     if !is_in_body || !session.has_begun() {
         session.note_cut();
         session.finish();
-        session.begin(|| What::Unread);
+        session.begin(What::Unread);
     }
     session.note_fault(&fault);
     if session.answered.get() + u64::from(is_in_body) == heads {
@@ -236,7 +236,7 @@ async fn refuse_unparsed<S: AsyncWrite + Unpin>(
     } else {
         Fault::BadRequest("the request's target is not a URI or an authority".into())
     };
-    session.begin(|| What::Unread);
+    session.begin(What::Unread);
     session.note_fault(&fault);
     reject(stream, &fault, session).await;
     session.finish();

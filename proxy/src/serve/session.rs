@@ -14,7 +14,7 @@ use crate::net::relay::Moved;
 use crate::proto::Target;
 use crate::proto::screen::{Limits, Screen};
 use crate::serve::context::{Context, Place, Terms};
-use crate::telemetry::access::Line;
+use crate::telemetry::access::{AccessWriter, Line};
 use crate::telemetry::counters::Protocol;
 use crate::telemetry::tally::Service;
 use crate::upstream::dial::{Effort, Errand};
@@ -79,11 +79,15 @@ struct Record {
     /// Which host was asked for, where the target does not tell.
     host: Option<HeaderValue>,
     /// The number by which servers and error pages know the request.
-    request_id: Option<HeaderValue>,
+    request_id: Option<Box<str>>,
 }
 
 pub(crate) enum What {
-    Http(Method, Uri),
+    Http {
+        is_connect: bool,
+        /// The request line, unless nobody is told of it.
+        line: Option<(Method, Uri)>,
+    },
     /// A request that could not be read.
     Unread,
     Socks5(Target),
@@ -144,13 +148,17 @@ impl Session {
     }
 
     /// Begins an exchange or a tunnel; the access line tells its end.
-    pub(crate) fn begin(&self, what: impl FnOnce() -> What) {
+    pub(crate) fn begin(&self, what: What) {
         self.flow.moved.up.set(0);
         self.flow.moved.down.set(0);
         self.flow.upload.set(Progress::Whole);
-        let record = Record {
+        let mut record = self.record.borrow_mut();
+        if record.is_none() {
+            self.context.counters.in_flight.bump();
+        }
+        *record = Some(Record {
             started: Instant::now(),
-            what: what(),
+            what,
             status: 0,
             address: None,
             health: "-",
@@ -161,10 +169,16 @@ impl Session {
             tries: 0,
             host: None,
             request_id: None,
-        };
-        if self.record.borrow_mut().replace(record).is_none() {
-            self.context.counters.in_flight.bump();
-        }
+        });
+    }
+
+    /// Begins an exchange that an HTTP client asks for by `method` and `uri`.
+    pub(crate) fn begin_http(&self, method: &Method, uri: &Uri) {
+        self.begin(What::Http {
+            is_connect: method == Method::CONNECT,
+            // What is not logged need not be kept.
+            line: (self.is_logged()).then(|| (method.clone(), uri.clone())),
+        });
     }
 
     /// Whether the request has taken longer than it may in all.
@@ -211,11 +225,11 @@ impl Session {
     }
 
     /// Notes by which number servers and error pages know the request.
-    pub(crate) fn note_request_id(&self, id: &HeaderValue) {
+    pub(crate) fn note_request_id(&self, id: &str) {
         if self.is_logged()
             && let Some(record) = &mut *self.record.borrow_mut()
         {
-            record.request_id = Some(id.clone());
+            record.request_id = Some(id.into());
         }
     }
 
@@ -281,7 +295,8 @@ impl Session {
 
     /// Ends the exchange or tunnel with its access line.
     pub(crate) fn finish(&self) {
-        let Some(record) = self.record.borrow_mut().take() else {
+        let mut ended = self.record.borrow_mut();
+        let Some(record) = &*ended else {
             return;
         };
         self.flow.watch.bound(None);
@@ -294,12 +309,19 @@ impl Session {
         if let Some(service) = &record.service {
             service.counts.note_end(record.status);
         }
-        let Some(access) = &self.context.access else {
-            return;
-        };
+        if let Some(access) = &self.context.access {
+            self.log(record, took, access);
+        }
+        *ended = None;
+    }
+
+    fn log(&self, record: &Record, took: Duration, access: &AccessWriter) {
         let (method, target) = match &record.what {
-            What::Http(method, uri) => (method.as_str(), with_host(uri, record.host.as_ref())),
-            What::Unread => ("-", "-".to_owned()),
+            What::Http {
+                line: Some((method, uri)),
+                ..
+            } => (method.as_str(), with_host(uri, record.host.as_ref())),
+            What::Http { .. } | What::Unread => ("-", "-".to_owned()),
             What::Socks5(target) => ("CONNECT", target.to_string()),
         };
         access.write(&Line {
@@ -319,7 +341,7 @@ impl Session {
             id: access.next_id(),
             dials: record.effort.dials,
             tries: record.tries,
-            request: record.request_id.as_ref().and_then(|id| id.to_str().ok()),
+            request: record.request_id.as_deref(),
             resolve: record.effort.resolve,
             connect: record.effort.connect,
             first_byte: record.first_byte,
@@ -371,8 +393,10 @@ impl Drop for Session {
 impl What {
     fn protocol(&self) -> Protocol {
         match self {
-            Self::Http(Method::CONNECT, _) => Protocol::Connect,
-            Self::Http(..) | Self::Unread => Protocol::Http,
+            Self::Http {
+                is_connect: true, ..
+            } => Protocol::Connect,
+            Self::Http { .. } | Self::Unread => Protocol::Http,
             Self::Socks5(_) => Protocol::Socks5,
         }
     }

@@ -11,6 +11,7 @@ use hyper::header::{
 };
 use hyper::{Method, Response, StatusCode};
 
+use super::forwarded::RequestId;
 use crate::error::Fault;
 use crate::serve::body::Reply;
 use crate::serve::session::Session;
@@ -38,7 +39,7 @@ pub(super) fn fault(fault: &Fault, asked: &Questioner, session: &Rc<Session>) ->
 pub(super) struct Questioner {
     is_grpc: bool,
     /// The request's number, once it has one.
-    pub(super) id: Option<HeaderValue>,
+    pub(super) id: Option<RequestId>,
 }
 
 impl Questioner {
@@ -62,8 +63,8 @@ fn status_page(
     if let Some(hint) = hint {
         text = format!("{text}\n{hint}");
     }
-    if let Some(id) = asked.id.as_ref().and_then(|id| id.to_str().ok()) {
-        text = format!("{text}\nrequest {id}");
+    if let Some(id) = &asked.id {
+        text = format!("{text}\nrequest {}", id.as_str());
     }
     let mut response = Response::new(Reply::text(format!("{text}\n"), session));
     *response.status_mut() = status;

@@ -1,11 +1,16 @@
 //! One request: which site and route it is for, and what becomes of it.
+//!
+//! What can be decided at once is decided by plain functions, which change the request where it
+//! lies. Only what has to wait is a future, so that what is kept while it waits is small.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
@@ -21,10 +26,10 @@ use crate::plan::site::Action;
 use crate::plan::upstream::HttpVersion;
 use crate::serve::body::Reply;
 use crate::serve::headers::{self as hop, Seen};
-use crate::serve::session::{Phase, Session, What};
+use crate::serve::session::{Phase, Session};
 use crate::upstream::judge::LIED;
 use crate::upstream::pool::Lease;
-use crate::upstream::send::{Courier, Parcel, Story};
+use crate::upstream::send::{Answer, Courier, Parcel, Story};
 use crate::upstream::upload::{Progress, Tape};
 
 /// Serves one request.
@@ -33,157 +38,156 @@ pub(super) async fn serve(
     session: Rc<Session>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
-    let session = &session;
-    // The engine may be here before the socket has the end of the last response.
-    session.note_flushed();
-    session.phase.set(Phase::Busy);
-    session.flow.watch.disarm();
-    session.begin(|| {
-        // What is not logged need not be kept.
-        let uri = session.is_logged().then(|| request.uri().clone());
-        What::Http(request.method().clone(), uri.unwrap_or_default())
-    });
-    let version = request.version();
-    let has_body = !request.body().is_end_stream();
-    let seen = Seen::of(request.headers());
-    let has_upgrade = version == Version::HTTP_11 && seen.has(Seen::UPGRADE);
-    let upgrade = has_upgrade.then(|| upgrade::asked(&request)).flatten();
-    if has_upgrade && upgrade.is_none() {
-        // This hop does not switch to that, so what follows is the next request.
-        session.screen.borrow_mut().stay();
-    }
-    let mut questioner = Questioner::default();
-    if seen.has(Seen::CONTENT_TYPE) {
-        questioner = Questioner::of(request.headers());
-    }
-    let is_upgrade = upgrade.is_some();
-    let is_connect = request.method() == Method::CONNECT;
-    let told = Told { seen, upgrade };
-    let answered = answer(&visit, session, request, told, &mut questioner).await;
-    let mut response = answered.unwrap_or_else(|fault| {
-        session.note_fault(&fault);
-        session.has_unread.set(has_body || is_connect);
-        answer::fault(&fault, &questioner, session)
-    });
-    if is_upgrade && !response.body().is_tunnel() {
-        session.screen.borrow_mut().stay();
-    }
-    // Behind a body that broke off there is no next request, nor behind what asked for a tunnel.
-    let upload = session.flow.upload.get();
-    let is_broken = matches!(upload, Progress::Broken | Progress::TooLarge) || is_connect;
-    let may_close = version != Version::HTTP_2 && !response.body().is_tunnel();
-    let is_bounded = response.body().size_hint().exact().is_some();
-    session
-        .ends_with_it
-        .set(version == Version::HTTP_10 && !is_bounded);
-    if may_close && (is_broken || session.is_draining()) {
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    session.note_status(response.status().as_u16());
-    session.responses.set(session.responses.get() + 1);
-    session.phase.set(Phase::Body);
-    session.flow.watch.arm(session.terms.spans.body_idle);
+    let (mut parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(&visit, &session, &parts, &body);
+    let mut response = match exchange.decide(&mut parts, body) {
+        Ok(Decision::Answer(response)) => response,
+        Ok(Decision::Send(ready, behind, parcel)) => {
+            let courier = exchange.courier(ready, behind);
+            let (mut story, mut answer) = (Story::default(), None);
+            let sent = courier.send(parcel, &mut story, &mut answer).await;
+            match exchange.receive((ready, behind), sent, answer, story) {
+                Ok(response) => response,
+                Err(fault) => exchange.refuse(&fault),
+            }
+        }
+        Err(fault) => exchange.refuse(&fault),
+    };
+    exchange.end(&mut response);
     Ok(response)
 }
 
-/// What a request's fields tell, found out once.
-struct Told {
-    seen: Seen,
-    /// What it asks to leave HTTP for.
-    upgrade: Option<HeaderValue>,
-}
-
-async fn answer(
-    visit: &Visit,
-    session: &Rc<Session>,
-    request: Request<Incoming>,
-    told: Told,
-    questioner: &mut Questioner,
-) -> Result<Response<Reply>, Fault> {
-    if request.version() == Version::HTTP_2 {
-        headers::check_h2(request.headers(), session.terms.plan.limits().header_count)?;
-    }
-    if request.method() == Method::CONNECT {
-        return Err(Fault::BadRequest("CONNECT is for proxies".into()));
-    }
-    let asked = Asked::read_after(&request, visit.rules.tls.is_some(), &visit.last_host)?;
-    session.note_service(None, asked.authority());
-    visit.check_name(&asked)?;
-    let (parts, body) = request.into_parts();
-    let routes = visit
-        .rules
-        .table
-        .site(asked.host())
-        .ok_or(Fault::UnknownHost)?;
-    let trusted = &routes.site().trusted;
-    let question = Question {
-        method: &parts.method,
-        asked: &asked,
-        headers: &parts.headers,
-        client: visit.peer.client(trusted, &parts.headers),
-    };
-    let of_site = || {
-        let service = visit.rules.service(routes.site());
-        session.note_service(service.as_ref(), asked.authority());
-    };
-    if !asked.is_tls()
-        && let Some(to) = rewrite::tls_location(routes.site(), &asked)?
-    {
-        of_site();
-        return Ok(answer::redirect(
-            to,
-            StatusCode::PERMANENT_REDIRECT,
-            session,
-        ));
-    }
-    let ready = match routes.find(&question) {
-        Found::Route(ready) => ready,
-        Found::NoRoute => {
-            of_site();
-            return Err(Fault::NoRoute);
-        }
-        Found::Method(allowed) => {
-            of_site();
-            return Ok(answer::method(&allowed, questioner, session));
-        }
-    };
-    session.note_service(Some(&ready.service), asked.authority());
-    session.flow.watch.bound(ready.request);
-    session.request_time.set(ready.times.request);
-    let client = question.client;
-    let wish = Wish {
-        visit,
-        session,
-        ready,
-        asked: &asked,
-        client,
-    };
-    wish.serve(parts, body, told, questioner).await
-}
-
-/// A request that has found its route.
-struct Wish<'a> {
+/// One request, and what is found out about it by and by.
+struct Exchange<'a> {
     visit: &'a Visit,
     session: &'a Rc<Session>,
-    ready: &'a Ready,
-    asked: &'a Asked,
-    /// For whom it is.
-    client: IpAddr,
+    version: Version,
+    /// Which fields the client has sent.
+    seen: Seen,
+    has_body: bool,
+    is_connect: bool,
+    /// What it asks to leave HTTP for.
+    upgrade: Option<HeaderValue>,
+    questioner: Questioner,
+    /// The server that the client had last, if it says so.
+    had: Option<u64>,
 }
 
-impl Wish<'_> {
-    async fn serve(
-        &self,
-        parts: Parts,
+/// What becomes of a request.
+enum Decision<'a, 'p> {
+    /// It has its answer.
+    Answer(Response<Reply>),
+    /// A server is asked, as the route says.
+    Send(&'a Ready, &'a Behind, Parcel<'p>),
+}
+
+impl<'a> Exchange<'a> {
+    fn begin(visit: &'a Visit, session: &'a Rc<Session>, parts: &Parts, body: &Incoming) -> Self {
+        // The engine may be here before the socket has the end of the last response.
+        session.note_flushed();
+        session.phase.set(Phase::Busy);
+        session.flow.watch.disarm();
+        session.begin_http(&parts.method, &parts.uri);
+        let version = parts.version;
+        let seen = Seen::of(&parts.headers);
+        let has_body = !body.is_end_stream();
+        let has_upgrade = version == Version::HTTP_11 && seen.has(Seen::UPGRADE);
+        let upgrade = match has_upgrade && !has_body {
+            true => upgrade::asked(&parts.headers),
+            false => None,
+        };
+        if has_upgrade && upgrade.is_none() {
+            // This hop does not switch to that, so what follows is the next request.
+            session.screen.borrow_mut().stay();
+        }
+        let mut questioner = Questioner::default();
+        if seen.has(Seen::CONTENT_TYPE) {
+            questioner = Questioner::of(&parts.headers);
+        }
+        Self {
+            visit,
+            session,
+            version,
+            seen,
+            has_body,
+            is_connect: parts.method == Method::CONNECT,
+            upgrade,
+            questioner,
+            had: None,
+        }
+    }
+
+    /// Finds the request's route, and what that has in store for it. What is sent to a server is
+    /// made of `parts`.
+    fn decide<'p>(
+        &mut self,
+        parts: &'p mut Parts,
         body: Incoming,
-        told: Told,
-        questioner: &mut Questioner,
-    ) -> Result<Response<Reply>, Fault> {
-        let (route, session) = (&self.ready.route, self.session);
-        let mut response = match (&route.action, &self.ready.behind) {
+    ) -> Result<Decision<'a, 'p>, Fault> {
+        let (visit, session) = (self.visit, self.session);
+        if self.version == Version::HTTP_2 {
+            headers::check_h2(&parts.headers, session.terms.plan.limits().header_count)?;
+        }
+        if self.is_connect {
+            return Err(Fault::BadRequest("CONNECT is for proxies".into()));
+        }
+        let asked = Asked::of(parts, visit.rules.tls.is_some(), &visit.last_host)?;
+        session.note_service(None, asked.authority());
+        visit.check_name(&asked)?;
+        let routes = visit
+            .rules
+            .table
+            .site(asked.host())
+            .ok_or(Fault::UnknownHost)?;
+        let question = Question {
+            method: &parts.method,
+            asked: &asked,
+            headers: &parts.headers,
+            client: visit.peer.client(&routes.site().trusted, &parts.headers),
+        };
+        let of_site = || {
+            let service = visit.rules.service(routes.site());
+            session.note_service(service.as_ref(), asked.authority());
+        };
+        if !asked.is_tls()
+            && let Some(to) = rewrite::tls_location(routes.site(), &asked)?
+        {
+            of_site();
+            let response = answer::redirect(to, StatusCode::PERMANENT_REDIRECT, session);
+            return Ok(Decision::Answer(response));
+        }
+        let ready = match routes.find(&question) {
+            Found::Route(ready) => ready,
+            Found::NoRoute => {
+                of_site();
+                return Err(Fault::NoRoute);
+            }
+            Found::Method(allowed) => {
+                of_site();
+                let response = answer::method(&allowed, &self.questioner, session);
+                return Ok(Decision::Answer(response));
+            }
+        };
+        let client = question.client;
+        session.note_service(Some(&ready.service), asked.authority());
+        session.flow.watch.bound(ready.request);
+        session.request_time.set(ready.times.request);
+        self.act(ready, asked, client, parts, body)
+    }
+
+    /// Does what the route says.
+    fn act<'p>(
+        &mut self,
+        ready: &'a Ready,
+        asked: Asked,
+        client: IpAddr,
+        parts: &'p mut Parts,
+        body: Incoming,
+    ) -> Result<Decision<'a, 'p>, Fault> {
+        let (route, session) = (&ready.route, self.session);
+        let mut response = match (&route.action, &ready.behind) {
             (Action::Redirect { to, status }, _) => {
-                answer::redirect(rewrite::location(to, self.asked)?, *status, session)
+                answer::redirect(rewrite::location(to, &asked)?, *status, session)
             }
             (
                 Action::Respond {
@@ -194,150 +198,104 @@ impl Wish<'_> {
                 _,
             ) => answer::fixed(*status, body, content_type, session),
             (Action::Upstream(_), Some(behind)) => {
-                let wanted = self.forward(behind, parts, body, told, questioner);
-                return wanted.await;
+                let parcel = self.parcel((ready, behind), asked, client, parts, body)?;
+                return Ok(Decision::Send(ready, behind, parcel));
             }
             (Action::Upstream(_), None) => return Err(Fault::NoRoute),
         };
         rewrite::edit(&route.response_headers, response.headers_mut());
-        Ok(response)
+        Ok(Decision::Answer(response))
     }
 
-    async fn forward(
-        &self,
-        behind: &Behind,
-        parts: Parts,
+    /// Makes what is sent to a server of a client's request.
+    fn parcel<'p>(
+        &mut self,
+        (ready, behind): (&Ready, &Behind),
+        asked: Asked,
+        client: IpAddr,
+        parts: &'p mut Parts,
         body: Incoming,
-        told: Told,
-        questioner: &mut Questioner,
-    ) -> Result<Response<Reply>, Fault> {
-        let session = self.session;
+    ) -> Result<Parcel<'p>, Fault> {
+        let route = &ready.route;
         let sticky = behind.upstream.sticky.as_ref();
-        let had = sticky.and_then(|sticky| sticky::read(sticky, &parts.headers));
-        let upgrade = told.upgrade.clone();
-        let parcel = self.parcel(behind, parts, body, told, had, questioner)?;
-        let courier = Courier {
-            dialler: &session.context.dialler,
-            pool: &session.context.pool,
-            group: &behind.group,
-            upstream: &behind.upstream,
-            secure: behind.secure.as_ref(),
-            flow: &session.flow,
-            times: self.ready.times,
-        };
-        let mut story = Story::default();
-        let sent = courier.send(parcel, &mut story).await;
-        self.note(&story);
-        let (mut response, mut lease) = sent?;
-        session.note_first_byte();
-        let seen = Seen::of(response.headers());
-        let is_framed = seen.has(Seen::CODING) || seen.has(Seen::LENGTH);
-        if is_framed
-            && let Err(reason) = headers::check_response(response.headers(), response.version())
-        {
-            let address = lease.address;
-            lease.end(LIED);
-            let reason = reason.into();
-            return Err(Fault::Broken { address, reason });
-        }
-        let cookie = sticky.and_then(|sticky| {
-            let member = lease.busy.as_ref()?.member();
-            sticky::write(sticky, had, member.number())
-        });
-        let mut reply = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.switch(&mut response, lease, upgrade.as_ref())?
-        } else {
-            self.reply(response, lease, seen)
-        };
-        if let Some(cookie) = cookie {
-            reply
-                .headers_mut()
-                .append(hyper::header::SET_COOKIE, cookie);
-        }
-        rewrite::edit(&self.ready.route.response_headers, reply.headers_mut());
-        Ok(reply)
-    }
-
-    /// What is sent to a server.
-    fn parcel(
-        &self,
-        behind: &Behind,
-        parts: Parts,
-        body: Incoming,
-        told: Told,
-        had: Option<u64>,
-        questioner: &mut Questioner,
-    ) -> Result<Parcel, Fault> {
-        let (route, asked, trusted) = (&self.ready.route, self.asked, &self.ready.site.trusted);
+        self.had = sticky.and_then(|sticky| sticky::read(sticky, &parts.headers));
         let key = match behind.upstream.balance {
-            Balance::Hash => key::of(&behind.upstream.by, self.client, asked, &parts.headers),
+            Balance::Hash => key::of(&behind.upstream.by, client, &asked, &parts.headers),
             _ => 0,
         };
-        let Parts {
-            method,
-            version,
-            mut headers,
-            ..
-        } = parts;
-        let body = self.body(behind, &method, &headers, body)?;
-        let is_trusted = self.visit.peer.is_in(trusted);
-        hop::to_server(&mut headers, version, told.seen);
-        self.visit.peer.announce(trusted, asked, &mut headers);
-        let id = forwarded::request_id(
-            &mut headers,
-            is_trusted,
-            &mut self.visit.random.borrow_mut(),
-        );
-        self.session.note_request_id(&id);
-        questioner.id = Some(id);
-        if version == Version::HTTP_2 {
-            headers::join_cookies(&mut headers);
-            if body.is_some() && !headers.contains_key(CONTENT_LENGTH) {
+        let body = self.body(ready, behind, parts, body)?;
+        let has_length = self.seen.has(Seen::LENGTH);
+        self.dress(ready, &asked, parts);
+        let headers = &mut parts.headers;
+        if self.version == Version::HTTP_2 {
+            headers::join_cookies(headers);
+            if body.is_some() && !has_length {
                 // The engine sends no body with a GET unless it is told to.
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
-        let host = route.rewrite.host.as_ref().or(asked.authority());
-        let host = host.or(behind.host.as_ref());
-        if let Some(host) = host
-            && (version == Version::HTTP_2 || headers.get(HOST) != Some(host))
+        let is_upgrade = self.upgrade.is_some();
+        if let Some(upgrade) = &self.upgrade {
+            upgrade::write(headers, upgrade.clone());
+        }
+        if asked.authority().is_none()
+            && route.rewrite.host.is_none()
+            && let Some(host) = &behind.host
         {
             headers.insert(HOST, host.clone());
         }
-        let is_upgrade = told.upgrade.is_some();
-        if let Some(upgrade) = told.upgrade {
-            upgrade::write(&mut headers, upgrade);
-        }
-        rewrite::edit(&route.request_headers, &mut headers);
+        rewrite::edit(&route.request_headers, headers);
         Ok(Parcel {
-            path: rewrite::target(&route.rewrite, asked.target())?,
-            method,
-            headers,
+            parts,
+            path: rewrite::target(&route.rewrite, asked.into_target())?,
             body,
             key,
-            sticky: had,
+            sticky: self.had,
             is_upgrade,
         })
     }
 
+    /// Makes the fields those of a request of ours: from this hop, for that client.
+    fn dress(&mut self, ready: &Ready, asked: &Asked, parts: &mut Parts) {
+        let (peer, trusted) = (&self.visit.peer, &ready.site.trusted);
+        let headers = &mut parts.headers;
+        hop::to_server(headers, self.version, self.seen);
+        peer.announce_seen(trusted, asked, self.seen, headers);
+        let mut random = self.visit.random.borrow_mut();
+        let id = forwarded::request_id(headers, peer.is_in(trusted), &mut random);
+        self.session.note_request_id(id.as_str());
+        self.questioner.id = Some(id);
+        let own = ready.route.rewrite.host.as_ref();
+        let Some(host) = own.or(asked.authority()) else {
+            return;
+        };
+        // Where the target has no host, it was read from the field, which `Connection` may have named.
+        let is_said = self.seen.has(Seen::HOST)
+            && !self.seen.has(Seen::CONNECTION)
+            && parts.uri.authority().is_none();
+        if own.is_some() || !is_said {
+            headers.insert(HOST, host.clone());
+        }
+    }
+
     fn body(
         &self,
+        ready: &Ready,
         behind: &Behind,
-        method: &Method,
-        headers: &hyper::HeaderMap,
+        parts: &Parts,
         body: Incoming,
     ) -> Result<Option<Rc<Tape>>, Fault> {
-        if body.is_end_stream() {
+        if !self.has_body {
             return Ok(None);
         }
-        let limit = self.ready.route.body_limit;
-        let said = headers.get(CONTENT_LENGTH);
+        let limit = ready.route.body_limit;
+        let said = parts.headers.get(CONTENT_LENGTH);
         let said = said.and_then(|said| said.to_str().ok()?.parse::<u64>().ok());
         if said.zip(limit).is_some_and(|(said, limit)| said > limit) {
             return Err(Fault::TooLarge);
         }
         let retries = &behind.upstream.retries;
-        let is_repeatable = method.is_idempotent() || retries.non_idempotent;
+        let is_repeatable = parts.method.is_idempotent() || retries.non_idempotent;
         let may_retry = is_repeatable && retries.attempts > 0;
         // By HTTP/2 a server can send back what it has not begun.
         let may_come_back = match behind.upstream.http {
@@ -353,6 +311,75 @@ impl Wish<'_> {
         Ok(Some(Tape::new(body, room, limit)))
     }
 
+    fn courier(&self, ready: &Ready, behind: &'a Behind) -> Courier<'a> {
+        let session = self.session;
+        Courier {
+            dialler: &session.context.dialler,
+            pool: &session.context.pool,
+            group: &behind.group,
+            upstream: &behind.upstream,
+            secure: behind.secure.as_ref(),
+            flow: &session.flow,
+            times: ready.times,
+        }
+    }
+
+    /// Makes the client's response of what a server has answered.
+    fn receive(
+        &self,
+        (ready, behind): (&Ready, &Behind),
+        sent: Result<(), Fault>,
+        answer: Option<Answer>,
+        mut story: Story,
+    ) -> Result<Response<Reply>, Fault> {
+        let Some(Answer {
+            response,
+            mut lease,
+        }) = answer
+        else {
+            self.note(&story);
+            sent?;
+            return Err(Fault::Cut("the answer is lost"));
+        };
+        if sent.is_err() {
+            // What was to better it has failed.
+            story.address = Some(lease.address);
+        }
+        self.note(&story);
+        self.session.note_first_byte();
+        let (mut parts, body) = response.into_parts();
+        let seen = Seen::of(&parts.headers);
+        let framed = match seen {
+            _ if seen.has(Seen::CODING) => headers::check_response(&parts.headers, parts.version),
+            _ if seen.has(Seen::LENGTH) => headers::check_length(&parts.headers),
+            _ => Ok(()),
+        };
+        if let Err(reason) = framed {
+            let address = lease.address;
+            lease.end(LIED);
+            let reason = reason.into();
+            return Err(Fault::Broken { address, reason });
+        }
+        let cookie = behind.upstream.sticky.as_ref().and_then(|sticky| {
+            let member = lease.busy.as_ref()?.member();
+            sticky::write(sticky, self.had, member.number())
+        });
+        let mut reply = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.switch(ready, Response::from_parts(parts, body), lease)?
+        } else {
+            hop::strip_seen(&mut parts.headers, parts.version, seen);
+            // Which version the server speaks is nobody's business.
+            parts.version = Version::HTTP_11;
+            parts.extensions.clear();
+            Response::from_parts(parts, Reply::origin(body, lease, self.session))
+        };
+        if let Some(cookie) = cookie {
+            reply.headers_mut().append(SET_COOKIE, cookie);
+        }
+        rewrite::edit(&ready.route.response_headers, reply.headers_mut());
+        Ok(reply)
+    }
+
     fn note(&self, story: &Story) {
         let session = self.session;
         match story.address {
@@ -366,25 +393,16 @@ impl Wish<'_> {
         session.note_tries(story.tries);
     }
 
-    fn reply(&self, response: Response<Incoming>, lease: Lease, seen: Seen) -> Response<Reply> {
-        let (mut parts, body) = response.into_parts();
-        hop::strip_seen(&mut parts.headers, parts.version, seen);
-        // Which version the server speaks is nobody's business.
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
-        Response::from_parts(parts, Reply::origin(body, lease, self.session))
-    }
-
     /// The client's connection becomes a tunnel to the server's, if the client has asked for it.
     fn switch(
         &self,
-        response: &mut Response<Incoming>,
+        ready: &Ready,
+        mut response: Response<Incoming>,
         mut lease: Lease,
-        upgrade: Option<&HeaderValue>,
     ) -> Result<Response<Reply>, Fault> {
         let said = response.headers().get(UPGRADE).cloned();
         let is_asked = |said: &HeaderValue| {
-            let asked = upgrade.map(HeaderValue::as_bytes);
+            let asked = self.upgrade.as_ref().map(HeaderValue::as_bytes);
             asked.is_some_and(|asked| said.as_bytes().eq_ignore_ascii_case(asked))
         };
         let Some(said) = said.filter(is_asked) else {
@@ -394,7 +412,7 @@ impl Wish<'_> {
             return Err(Fault::Broken { address, reason });
         };
         lease.end(risefall::Outcome::Success);
-        let switched = Switched::new(response, lease, self.ready.idle);
+        let switched = Switched::new(&mut response, lease, ready.idle);
         let session = self.session;
         session.screen.borrow_mut().tunnel();
         session.has_left.set(true);
@@ -406,5 +424,37 @@ impl Wish<'_> {
         hop::strip(headers, Version::HTTP_11);
         upgrade::write(headers, said);
         Ok(reply)
+    }
+
+    /// Tells the client why there is no other response.
+    fn refuse(&self, fault: &Fault) -> Response<Reply> {
+        let session = self.session;
+        session.note_fault(fault);
+        session.has_unread.set(self.has_body || self.is_connect);
+        answer::fault(fault, &self.questioner, session)
+    }
+
+    /// Hands the response to the engine.
+    fn end(&self, response: &mut Response<Reply>) {
+        let session = self.session;
+        let is_tunnel = response.body().is_tunnel();
+        if self.upgrade.is_some() && !is_tunnel {
+            session.screen.borrow_mut().stay();
+        }
+        // Behind a body that broke off there is no next request, nor behind what asked for a tunnel.
+        let upload = session.flow.upload.get();
+        let is_broken = matches!(upload, Progress::Broken | Progress::TooLarge) || self.is_connect;
+        let may_close = self.version != Version::HTTP_2 && !is_tunnel;
+        session
+            .ends_with_it
+            .set(self.version == Version::HTTP_10 && response.body().size_hint().exact().is_none());
+        if may_close && (is_broken || session.is_draining()) {
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        session.note_status(response.status().as_u16());
+        session.responses.set(session.responses.get() + 1);
+        session.phase.set(Phase::Body);
+        session.flow.watch.arm(session.terms.spans.body_idle);
     }
 }

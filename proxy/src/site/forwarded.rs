@@ -24,6 +24,7 @@ use hyper::header::{FORWARDED, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::target::Asked;
+use crate::serve::headers::Seen;
 
 /// Who is at the other end of a connection. Made once for each.
 #[derive(Clone, Debug)]
@@ -83,10 +84,23 @@ impl Peer {
     /// believed. To be called once routes have seen the fields, and behind the removal of what
     /// belongs to the connection: else a client would name in `Connection` what is written here.
     pub fn announce(&self, trusted: &[IpNet], asked: &Asked, headers: &mut HeaderMap) {
+        self.announce_seen(trusted, asked, Seen::of(headers), headers);
+    }
+
+    /// The same where it is known which fields there are.
+    pub(super) fn announce_seen(
+        &self,
+        trusted: &[IpNet],
+        asked: &Asked,
+        seen: Seen,
+        headers: &mut HeaderMap,
+    ) {
         let is_trusted = self.is_in(trusted);
-        drop_fields(headers, |name| {
-            has_underscore(name) || !is_trusted && is_claim(name.as_str())
-        });
+        if seen.has(Seen::UNDERSCORE) || !is_trusted && seen.has(Seen::CLAIM) {
+            drop_fields(headers, |name| {
+                has_underscore(name) || !is_trusted && is_claim(name.as_str())
+            });
+        }
         if is_trusted {
             self.continue_forwarded(asked, headers);
             self.continue_forwarded_for(headers);
@@ -140,39 +154,68 @@ impl Peer {
     }
 }
 
+/// The number by which servers and error pages know a request.
+#[derive(Clone, Debug)]
+pub enum RequestId {
+    /// Made here: hexadecimal digits.
+    Made([u8; 32]),
+    /// It came with the request.
+    Said(HeaderValue),
+}
+
+impl RequestId {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Made(digits) => std::str::from_utf8(digits).unwrap_or_default(),
+            Self::Said(said) => said.to_str().unwrap_or_default(),
+        }
+    }
+
+    fn new(random: &mut fastrand::Rng) -> Self {
+        let mut digits = [0; 32];
+        let (eights, _) = digits.as_chunks_mut::<8>();
+        for eight in eights {
+            *eight = hexadecimal(random.u32(..));
+        }
+        Self::Made(digits)
+    }
+}
+
 /// Makes sure that a request has an id, and tells it. One that came with it stays if `is_trusted`
 /// and it is a plain word.
 pub fn request_id(
     headers: &mut HeaderMap,
     is_trusted: bool,
     random: &mut fastrand::Rng,
-) -> HeaderValue {
+) -> RequestId {
     if is_trusted {
         let mut said = headers.get_all(X_REQUEST_ID).iter();
         if let (Some(id), None) = (said.next(), said.next())
             && is_plain_id(id.as_bytes())
         {
-            return id.clone();
+            return RequestId::Said(id.clone());
         }
     }
-    let id = new_id(random);
-    headers.insert(X_REQUEST_ID, id.clone());
+    let id = RequestId::new(random);
+    // Digits are always a value.
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
     id
 }
 
-/// 32 hexadecimal digits.
-fn new_id(random: &mut fastrand::Rng) -> HeaderValue {
-    let number = random.u128(..);
-    let mut digits = [0; 32];
-    for (nth, digit) in digits.iter_mut().enumerate() {
-        let four = (number >> (4 * nth)) & 15;
-        *digit = b"0123456789abcdef"
-            .get(four as usize)
-            .copied()
-            .unwrap_or(b'0');
-    }
-    // Digits are always a value.
-    HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("0"))
+/// The digits of a number, the lowest first: all eight at once.
+fn hexadecimal(number: u32) -> [u8; 8] {
+    let spread = u64::from(number);
+    let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    let spread = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One in each byte that is above nine: no sum reaches the next byte.
+    let letters = (spread + 0x0606_0606_0606_0606) >> 4 & ONES;
+    let ascii = spread + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10);
+    ascii.to_le_bytes()
 }
 
 fn is_plain_id(id: &[u8]) -> bool {
@@ -233,34 +276,35 @@ fn has_underscore(name: &HeaderName) -> bool {
 /// Whether a field claims to know the client, how it asked, or what it asked for in truth. Names
 /// that proxies and services of all kinds set and servers believe.
 fn is_claim(name: &str) -> bool {
-    name.starts_with("x-forwarded")
-        || matches!(
-            name,
-            "cf-connecting-ip"
-                | "cf-connecting-ipv6"
-                | "client-ip"
-                | "fastly-client-ip"
-                | "forwarded"
-                | "forwarded-for"
-                | "front-end-https"
-                | "true-client-ip"
-                | "x-client-ip"
-                | "x-cluster-client-ip"
-                | "x-envoy-external-address"
-                | "x-http-host-override"
-                | "x-original-forwarded-for"
-                | "x-original-host"
-                | "x-original-url"
-                | "x-originating-ip"
-                | "x-real-ip"
-                | "x-remote-addr"
-                | "x-remote-ip"
-                | "x-rewrite-url"
-                | "x-scheme"
-                | "x-url-scheme"
-        )
+    name.starts_with("x-forwarded") || CLAIMS.contains(&name)
 }
 
+const CLAIMS: [&str; 22] = [
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-http-host-override",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-url",
+    "x-originating-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+];
+/// One in each byte of a word.
+const ONES: u64 = u64::MAX / 0xff;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -339,6 +383,24 @@ mod tests {
                 "x-forwarded-proto: https",
             ]
         );
+    }
+
+    #[test]
+    fn every_claim_is_seen() {
+        for name in CLAIMS.into_iter().chain(["x-forwarded-for"]) {
+            assert!(is_claim(name) && Seen::of(&headers(&[(name, "1")])).has(Seen::CLAIM));
+        }
+        let usual = headers(&[("accept", "*/*"), ("user-agent", "x"), ("host", "x")]);
+        assert!(!Seen::of(&usual).has(Seen::CLAIM));
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for number in [0, 1, 0x0123_4567, 0x89ab_cdef, 0xa9f0_90fa, u32::MAX] {
+            let mut digits = hexadecimal(number);
+            digits.reverse();
+            assert_eq!(digits, *format!("{number:08x}").as_bytes());
+        }
     }
 
     #[test]
@@ -425,8 +487,8 @@ mod tests {
             let mut headers = headers(fields);
             let id = request_id(&mut headers, is_trusted, &mut random);
             let ids: Vec<_> = headers.get_all(X_REQUEST_ID).iter().collect();
-            assert_eq!(ids, [&id]);
-            id.to_str().unwrap().to_owned()
+            assert_eq!(ids, [id.as_str()]);
+            id.as_str().to_owned()
         };
         let long = "a".repeat(ID_LIMIT);
         for said in ["a", "3f2-A_b.c", &long] {

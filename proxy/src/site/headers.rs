@@ -80,7 +80,8 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
+/// The same for a response that has no transfer coding.
+pub(super) fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else {
         return Ok(());

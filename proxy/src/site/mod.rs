@@ -151,7 +151,7 @@ async fn plain(
     let mut first = Vec::new();
     if let Some(fault) = barred {
         if read_more(&mut stream, &mut first, FIRST_READ, session).await {
-            session.begin(|| What::Unread);
+            session.begin(What::Unread);
             session.note_fault(&fault);
             session.note_status(fault.status());
             turn_away(&mut stream, &plain_answer::raw(&fault), session).await;

@@ -20,10 +20,10 @@ use crate::plan::site::{Edits, Rewrite, Site};
 /// # Errors
 ///
 /// The result is too long.
-pub fn target(rewrite: &Rewrite, target: &PathAndQuery) -> Result<PathAndQuery, Fault> {
+pub fn target(rewrite: &Rewrite, target: PathAndQuery) -> Result<PathAndQuery, Fault> {
     let is_changed = rewrite.strip_prefix.is_some() || rewrite.add_prefix.is_some();
     if !is_changed || target.path() == "*" {
-        return Ok(target.clone());
+        return Ok(target);
     }
     let stripped = match &rewrite.strip_prefix {
         Some(prefix) => strip(prefix, target.path()),
@@ -186,9 +186,7 @@ mod tests {
             add_prefix: add.map(str::to_owned),
             host: None,
         };
-        target(&rewrite, &from.parse().unwrap())
-            .unwrap()
-            .to_string()
+        target(&rewrite, from.parse().unwrap()).unwrap().to_string()
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::net::Ipv6Addr;
 use std::rc::Rc;
 
 use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Uri, Version};
 
@@ -42,10 +43,8 @@ pub struct LastHost(RefCell<Option<Rc<Authority>>>);
 struct Authority {
     /// As it was said, with the port.
     said: HeaderValue,
-    /// How many bytes of it are the host, if it was said in the spelling that is compared.
-    len: usize,
-    /// The host in that spelling, if it was said in another.
-    spelled: Option<Box<str>>,
+    /// The host in the spelling that is compared.
+    host: Box<str>,
     port: Option<u16>,
 }
 
@@ -56,24 +55,32 @@ impl Asked {
     ///
     /// A request that can be read in two ways, or in none; the text tells the client.
     pub fn read<B>(request: &Request<B>, is_tls: bool) -> Result<Self, Fault> {
-        Self::read_after(request, is_tls, &LastHost::default())
+        let said = (request.version(), request.method(), request.uri());
+        Self::of_said(said, request.headers(), is_tls, &LastHost::default())
     }
 
-    /// The same for one of several requests; a host that is asked for again is not read again.
+    /// The same for the head of one of several requests; a host that is asked for again is not read
+    /// again.
     ///
     /// # Errors
     ///
     /// The same.
-    pub fn read_after<B>(
-        request: &Request<B>,
+    pub fn of(parts: &Parts, is_tls: bool, last: &LastHost) -> Result<Self, Fault> {
+        let said = (parts.version, &parts.method, &parts.uri);
+        Self::of_said(said, &parts.headers, is_tls, last)
+    }
+
+    fn of_said(
+        (version, method, uri): (Version, &Method, &Uri),
+        headers: &HeaderMap,
         is_tls: bool,
         last: &LastHost,
     ) -> Result<Self, Fault> {
-        let authority = match request.version() {
-            Version::HTTP_2 => authority_h2(request.uri(), request.headers(), is_tls, last)?,
-            _ => authority_h1(request.uri(), request.headers(), last)?,
+        let authority = match version {
+            Version::HTTP_2 => authority_h2(uri, headers, is_tls, last)?,
+            _ => authority_h1(uri, headers, last)?,
         };
-        let target = target(request.method(), request.uri())?;
+        let target = target(method, uri)?;
         Ok(Self {
             authority,
             target,
@@ -121,6 +128,12 @@ impl Asked {
         &self.target
     }
 
+    /// The same, when nothing else is asked any more.
+    #[must_use]
+    pub fn into_target(self) -> PathAndQuery {
+        self.target
+    }
+
     /// Whether the client speaks TLS with this process.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -157,22 +170,18 @@ impl Authority {
             Some(rest) => spell_v6(host, rest)?,
             None => spell_name(host)?,
         };
-        let (len, port) = (host.len(), port.map(read_port).transpose()?);
+        let host = spelled.unwrap_or_else(|| host.into());
+        let port = port.map(read_port).transpose()?;
         Ok(Self {
             // A copy: a part of the head it came in would keep all of that.
             said: HeaderValue::from_bytes(said).map_err(|_| bad_host())?,
-            len,
-            spelled,
+            host,
             port,
         })
     }
 
     fn host(&self) -> &str {
-        if let Some(spelled) = &self.spelled {
-            return spelled;
-        }
-        let host = self.said.as_bytes().get(..self.len).unwrap_or_default();
-        std::str::from_utf8(host).unwrap_or_default()
+        &self.host
     }
 
     /// Whether both name the same host and port.

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TE, UPGRADE};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 
 use crate::net::stream::Stream;
@@ -28,16 +28,8 @@ pub(super) struct Switched {
     pub(super) idle_time: Option<Duration>,
 }
 
-/// What is asked for, if the request asks to leave HTTP for something that it may.
-pub(super) fn asked(request: &Request<Incoming>) -> Option<HeaderValue> {
-    use hyper::body::Body as _;
-    if request.version() != Version::HTTP_11 || !request.body().is_end_stream() {
-        return None;
-    }
-    of(request.headers())
-}
-
-fn of(headers: &HeaderMap) -> Option<HeaderValue> {
+/// What is asked for by a request of HTTP/1.1 without a body, if it may be had.
+pub(super) fn asked(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut upgrades = headers.get_all(UPGRADE).iter();
     let (upgrade, None) = (upgrades.next()?, upgrades.next()) else {
         return None;
@@ -113,8 +105,12 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CONNECTION, HeaderValue::from_static(connection));
             headers.insert(UPGRADE, HeaderValue::from_static(upgrade));
-            assert_eq!(of(&headers).is_some(), is_asked, "{connection} {upgrade}");
+            assert_eq!(
+                asked(&headers).is_some(),
+                is_asked,
+                "{connection} {upgrade}"
+            );
         }
-        assert!(of(&HeaderMap::new()).is_none());
+        assert!(asked(&HeaderMap::new()).is_none());
     }
 }

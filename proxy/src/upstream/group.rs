@@ -11,7 +11,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use risefall::judge::Judge;
 use tokio::sync::Notify;
@@ -162,12 +162,6 @@ impl Group {
     #[must_use]
     pub fn counts(&self) -> &UpstreamCounts {
         &self.parts.tally.counts
-    }
-
-    /// How long it has been there: the clock of its budget.
-    #[must_use]
-    pub fn age(&self) -> Duration {
-        self.began.elapsed()
     }
 
     /// Those who wait for one of its servers.
@@ -347,8 +341,9 @@ impl Group {
 
     /// Notes how long `busy` has taken until its first answer.
     pub fn note(&self, busy: &Busy) {
-        let now = self.began.elapsed();
-        busy.member().recent.note(busy.note_answer(), now);
+        let now = Instant::now();
+        let age = now.saturating_duration_since(self.began);
+        busy.member().recent.note(busy.note_answer(now), age);
     }
 }
 

@@ -7,8 +7,9 @@
 use std::rc::Rc;
 
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use hyper::http::uri::{Authority, Parts, PathAndQuery, Scheme};
-use hyper::{HeaderMap, Method, Request, Uri, Version};
+use hyper::http::request::Parts;
+use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
+use hyper::{HeaderMap, Request, Uri, Version};
 
 use crate::net::ticks::Span;
 use crate::plan::Upstream;
@@ -16,8 +17,9 @@ use crate::upstream::send::Parcel;
 use crate::upstream::upload::{Flow, Tape, Upload};
 
 /// One request, and how often it may be written.
-pub(super) struct Letter {
-    method: Method,
+pub(super) struct Letter<'p> {
+    /// The method, and until they are written the fields.
+    parts: &'p mut Parts,
     path: PathAndQuery,
     fields: Fields,
     body: Option<Rc<Tape>>,
@@ -26,33 +28,37 @@ pub(super) struct Letter {
     is_repeatable: bool,
     /// Whether the last server that had it has told that it has not begun it.
     is_unread: bool,
-    scheme: Scheme,
+    is_tls: bool,
 }
 
 enum Fields {
-    /// Not written yet.
-    Map(HeaderMap),
+    /// Not written yet: they are in the parts.
+    Map,
     /// Written, and kept for another time.
     List(Vec<(HeaderName, HeaderValue)>),
     /// Written.
     Gone,
 }
 
-impl Letter {
-    pub(super) fn new(parcel: Parcel, upstream: &Upstream) -> Self {
-        let is_repeatable = parcel.method.is_idempotent() || upstream.retries.non_idempotent;
+impl<'p> Letter<'p> {
+    pub(super) fn new(parcel: Parcel<'p>, upstream: &Upstream) -> Self {
+        let Parcel {
+            parts,
+            path,
+            body,
+            is_upgrade,
+            ..
+        } = parcel;
+        let is_repeatable = parts.method.is_idempotent() || upstream.retries.non_idempotent;
         Self {
-            is_repeatable: is_repeatable && !parcel.is_upgrade,
+            parts,
+            path,
+            fields: Fields::Map,
+            body,
+            is_upgrade,
+            is_repeatable: is_repeatable && !is_upgrade,
             is_unread: false,
-            method: parcel.method,
-            path: parcel.path,
-            fields: Fields::Map(parcel.headers),
-            body: parcel.body,
-            is_upgrade: parcel.is_upgrade,
-            scheme: match upstream.tls {
-                Some(_) => Scheme::HTTPS,
-                None => Scheme::HTTP,
-            },
+            is_tls: upstream.tls.is_some(),
         }
     }
 
@@ -60,11 +66,21 @@ impl Letter {
         self.is_upgrade
     }
 
+    /// Whether the work of its connection may be left to whoever waits for the answer: see
+    /// [`attend`](crate::upstream::pool::Held::attend).
+    pub(super) fn is_attended(&self) -> bool {
+        self.body.is_none() && !self.is_upgrade
+    }
+
+    /// Whether it has been written, and cannot be again.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.fields, Fields::Gone)
+    }
+
     /// Whether it may be sent again although a server may have had it.
     pub(super) fn may_be_repeated(&self) -> bool {
         let is_harmless = self.is_repeatable || self.is_unread;
-        let has_fields = !matches!(self.fields, Fields::Gone);
-        is_harmless && has_fields && self.body.as_ref().is_none_or(|tape| tape.is_whole())
+        is_harmless && !self.is_gone() && self.is_body_here()
     }
 
     /// Notes that the server which had it last has not begun it.
@@ -78,59 +94,58 @@ impl Letter {
         self.may_be_repeated()
     }
 
-    /// The request for one try; `None` if it is gone.
-    pub(super) fn write(
-        &mut self,
-        is_h2: bool,
-        flow: &Rc<Flow>,
-        idle: Span,
-    ) -> Option<Request<Upload>> {
+    /// Whether it may be lost once it has been written.
+    pub(super) fn may_be_lost_when_written(&self) -> bool {
+        self.is_repeatable && self.is_body_here()
+    }
+
+    fn is_body_here(&self) -> bool {
+        self.body.as_ref().is_none_or(|tape| tape.is_whole())
+    }
+
+    /// The request for one try, which must not be [gone](Self::is_gone): of that there are no fields.
+    pub(super) fn write(&mut self, is_h2: bool, flow: &Rc<Flow>, idle: Span) -> Request<Upload> {
         self.is_unread = false;
-        // By HTTP/2 a server can send back what it has not begun.
-        let headers = self.headers(self.is_repeatable || is_h2)?;
         let body = match &self.body {
             Some(tape) => Upload::of_tape(tape, flow, idle),
             None => Upload::empty(flow, idle),
         };
         let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.headers_mut() = headers;
+        // By HTTP/2 a server can send back what it has not begun.
+        *request.headers_mut() = self.headers(self.is_repeatable || is_h2);
+        *request.method_mut() = self.parts.method.clone();
         if is_h2 {
             self.address_h2(&mut request);
         } else {
             *request.uri_mut() = Uri::from(self.path.clone());
         }
-        Some(request)
+        request
     }
 
-    fn headers(&mut self, keeps: bool) -> Option<HeaderMap> {
-        match std::mem::replace(&mut self.fields, Fields::Gone) {
-            Fields::Map(map) => {
-                if keeps {
-                    // Pushed, since the map's iterator would have room asked for at each field.
-                    let mut list = Vec::with_capacity(map.len());
-                    for (name, value) in &map {
-                        list.push((name.clone(), value.clone()));
-                    }
-                    self.fields = Fields::List(list);
-                }
-                Some(map)
+    fn headers(&mut self, keeps: bool) -> HeaderMap {
+        match &self.fields {
+            Fields::Map => {
+                let map = std::mem::take(&mut self.parts.headers);
+                self.fields = match keeps {
+                    true => Fields::List(listed(&map)),
+                    false => Fields::Gone,
+                };
+                map
             }
             Fields::List(list) => {
                 let mut map = HeaderMap::with_capacity(list.len());
-                for (name, value) in &list {
+                for (name, value) in list {
                     map.append(name.clone(), value.clone());
                 }
-                self.fields = Fields::List(list);
-                Some(map)
+                map
             }
-            Fields::Gone => None,
+            Fields::Gone => HeaderMap::new(),
         }
     }
 
     /// Nothing of the request was sent; it may be written again whatever it is.
     pub(super) fn take_back(&mut self, request: Request<Upload>) {
-        if let Fields::Gone = self.fields {
+        if self.is_gone() {
             let (parts, _) = request.into_parts();
             let mut headers = parts.headers;
             if parts.version == Version::HTTP_2
@@ -139,7 +154,8 @@ impl Letter {
             {
                 headers.insert(HOST, host);
             }
-            self.fields = Fields::Map(headers);
+            self.parts.headers = headers;
+            self.fields = Fields::Map;
         }
     }
 
@@ -154,14 +170,26 @@ impl Letter {
         }
         let host = headers.remove(HOST);
         let host = host.and_then(|host| Authority::from_maybe_shared(host).ok());
-        let mut parts = Parts::default();
+        let mut parts = uri::Parts::default();
         parts.path_and_query = Some(self.path.clone());
         if let Some(host) = host {
-            parts.scheme = Some(self.scheme.clone());
+            parts.scheme = Some(match self.is_tls {
+                true => Scheme::HTTPS,
+                false => Scheme::HTTP,
+            });
             parts.authority = Some(host);
         }
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }
     }
+}
+
+fn listed(map: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    // Pushed, since the map's iterator would have room asked for at each field.
+    let mut list = Vec::with_capacity(map.len());
+    for (name, value) in map {
+        list.push((name.clone(), value.clone()));
+    }
+    list
 }

@@ -287,9 +287,9 @@ impl Busy {
         &self.member
     }
 
-    /// Its first answer begins. How long that took.
-    pub(super) fn note_answer(&self) -> Duration {
-        let took = self.began.elapsed();
+    /// Its first answer begins `now`. How long that took.
+    pub(super) fn note_answer(&self, now: Instant) -> Duration {
+        let took = now.saturating_duration_since(self.began);
         if self.took_ms.get() != UNKNOWN {
             let took_ms = whole_ms(took).saturating_sub(self.waited_ms.get());
             self.took_ms.set(took_ms.saturating_add(1).min(UNKNOWN - 1));

@@ -13,9 +13,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hyper::Response;
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::{HeaderMap, Method, Response};
 
 use self::attempt::Lost;
 use crate::error::{Fault, Side};
@@ -59,13 +60,11 @@ pub struct Times {
 }
 
 /// A request that is to be sent.
-pub struct Parcel {
-    /// Its method.
-    pub method: Method,
+pub struct Parcel<'p> {
+    /// Its method, and its fields as for HTTP/1.1; `Host` among them.
+    pub parts: &'p mut Parts,
     /// Its path and query.
     pub path: PathAndQuery,
-    /// Its fields, as for HTTP/1.1; `Host` among them.
-    pub headers: HeaderMap,
     /// Its body, if it has one.
     pub body: Option<Rc<Tape>>,
     /// What a server is chosen by.
@@ -74,6 +73,14 @@ pub struct Parcel {
     pub sticky: Option<u64>,
     /// Whether it asks to leave HTTP.
     pub is_upgrade: bool,
+}
+
+/// What a server has answered, and the connection by which the rest of it comes.
+pub struct Answer {
+    /// The answer.
+    pub response: Response<Incoming>,
+    /// The connection.
+    pub lease: Lease,
 }
 
 /// What became of a request on its way.
@@ -93,7 +100,8 @@ pub struct Story {
 }
 
 impl Courier<'_> {
-    /// Sends the request to a server, to another if that fails and it may be.
+    /// Sends the request to a server, to another if that fails and it may be. The `answer` is put
+    /// where it is to lie; one that another was to better stays there if that one fails.
     ///
     /// # Errors
     ///
@@ -104,27 +112,10 @@ impl Courier<'_> {
     /// Dropping it gives the request up; no server is blamed for that.
     pub async fn send(
         &self,
-        parcel: Parcel,
+        parcel: Parcel<'_>,
         story: &mut Story,
-    ) -> Result<(Response<Incoming>, Lease), Fault> {
-        let mut held = None;
-        let sent = self.send_until(parcel, story, &mut held).await;
-        match (sent, held) {
-            (Err(_), Some((response, lease))) => {
-                story.address = Some(lease.address);
-                Ok((response, lease))
-            }
-            (sent, _) => sent,
-        }
-    }
-
-    /// The same; an answer that others are to better is `held` meanwhile.
-    async fn send_until(
-        &self,
-        parcel: Parcel,
-        story: &mut Story,
-        held: &mut Option<(Response<Incoming>, Lease)>,
-    ) -> Result<(Response<Incoming>, Lease), Fault> {
+        answer: &mut Option<Answer>,
+    ) -> Result<(), Fault> {
         let resolver = self.dialler.resolver();
         let members = match self.group.known(resolver) {
             Some(known) => known,
@@ -135,7 +126,7 @@ impl Courier<'_> {
         let mut letter = Letter::new(parcel, self.upstream);
         let mut tried = Tried::default();
         let mut last = None;
-        self.group.budget().deposit(self.group.age());
+        self.group.budget().deposit(self.flow.watch.clock());
         self.group.counts().requests.bump();
         loop {
             let chosen = match self.choose(&members, key, sticky.take(), &tried, last.is_some()) {
@@ -166,50 +157,61 @@ impl Courier<'_> {
                     continue;
                 }
             };
-            match self.try_on(lease, &mut letter, story).await {
-                Ok((response, lease)) => {
+            let lost = match self.try_on(lease, &mut letter, story, answer).await {
+                Ok(()) => {
                     let is_left = || !members.others(&tried).is_empty();
-                    if !self.may_try_status(&response, &letter, &mut *story, is_left) {
-                        return Ok((response, lease));
-                    }
-                    last = Some(Fault::Broken {
-                        address: lease.address,
-                        reason: format!("it answered {}", response.status()).into(),
-                    });
-                    // One that came before all of the request did breaks as that goes elsewhere.
-                    let is_whole = self.flow.upload.get() == Progress::Whole;
-                    *held = is_whole.then_some((response, lease));
+                    let Some(fault) = self.may_better(answer, &letter, story, is_left) else {
+                        return Ok(());
+                    };
+                    last = Some(fault);
+                    continue;
                 }
-                Err(Lost::Unsent(fault)) if !tried.is_full() && self.may_write_again(story) => {
+                Err(lost) => lost,
+            };
+            match lost {
+                Lost::Unsent(fault) if !tried.is_full() && self.may_write_again(story) => {
                     last = Some(fault);
                 }
-                Err(Lost::Sent(fault))
+                Lost::Sent(fault)
                     if self.may_try_again(&fault, &letter, story, || {
                         !members.others(&tried).is_empty()
                     }) =>
                 {
                     last = Some(fault);
                 }
-                Err(Lost::Unsent(fault) | Lost::Sent(fault)) => return Err(fault),
+                Lost::Unsent(fault) | Lost::Sent(fault) => return Err(fault),
             }
         }
     }
 
-    fn may_try_status(
+    /// Whether another server is asked although there is an answer, because of its status; if so,
+    /// why. The answer is kept meanwhile.
+    fn may_better(
         &self,
-        response: &Response<Incoming>,
-        letter: &Letter,
+        answer: &mut Option<Answer>,
+        letter: &Letter<'_>,
         story: &mut Story,
         is_left: impl Fn() -> bool,
-    ) -> bool {
-        self.upstream.retries.statuses.contains(&response.status())
-            && self.may_repeat(letter, story, is_left)
+    ) -> Option<Fault> {
+        let Answer { response, lease } = answer.as_ref()?;
+        let status = response.status();
+        let is_meant = self.upstream.retries.statuses.contains(&status);
+        if !is_meant || !self.may_repeat(letter, story, is_left) {
+            return None;
+        }
+        let address = lease.address;
+        if self.flow.upload.get() != Progress::Whole {
+            // One that came before all of the request did breaks as that goes elsewhere.
+            *answer = None;
+        }
+        let reason = format!("it answered {status}").into();
+        Some(Fault::Broken { address, reason })
     }
 
     fn may_try_again(
         &self,
         fault: &Fault,
-        letter: &Letter,
+        letter: &Letter<'_>,
         story: &mut Story,
         is_left: impl Fn() -> bool,
     ) -> bool {
@@ -225,7 +227,12 @@ impl Courier<'_> {
 
     /// Whether another try is allowed; if so, it is paid for. Not where no server `is_left` that has
     /// not had the request: that would be none.
-    fn may_repeat(&self, letter: &Letter, story: &mut Story, is_left: impl Fn() -> bool) -> bool {
+    fn may_repeat(
+        &self,
+        letter: &Letter<'_>,
+        story: &mut Story,
+        is_left: impl Fn() -> bool,
+    ) -> bool {
         let may = story.retries < u32::from(self.upstream.retries.attempts)
             && story.tries < UNSENT_MOST
             && letter.may_be_repeated()
@@ -239,7 +246,7 @@ impl Courier<'_> {
     /// Whether the budget has room for another try; if so, that is one.
     fn may_pay(&self) -> bool {
         let counts = self.group.counts();
-        let may = self.group.budget().withdraw(self.group.age());
+        let may = self.group.budget().withdraw(self.flow.watch.clock());
         match may {
             true => counts.retries.bump(),
             false => counts.retries_refused.bump(),

@@ -206,7 +206,8 @@ fn passed(site: &Site, found: Option<&Arc<Route>>, asks: &route::Question<'_>) -
 
 fn action(route: &Route, asked: &Asked) -> String {
     match &route.action {
-        Action::Upstream(upstream) => match rewrite::target(&route.rewrite, asked.target()) {
+        Action::Upstream(upstream) => match rewrite::target(&route.rewrite, asked.target().clone())
+        {
             Ok(path) => format!("upstream {} is asked for {path}", upstream.name()),
             Err(fault) => format!("{fault} ({})", fault.status()),
         },

@@ -1,13 +1,15 @@
 //! One request over one connection, and what it says of the server if that fails.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 use risefall::Outcome;
 
 use super::open::Chosen;
-use super::{Courier, Story, UNSENT_MOST, broken};
+use super::{Answer, Courier, Story, UNSENT_MOST, broken};
 use crate::error::Fault;
 use crate::upstream::evidence::Right;
 use crate::upstream::judge::{is_unread, judge_fault, judge_status};
@@ -40,18 +42,34 @@ impl Courier<'_> {
     pub(super) async fn try_on(
         &self,
         mut lease: Lease,
-        letter: &mut Letter,
+        letter: &mut Letter<'_>,
         story: &mut Story,
-    ) -> Result<(Response<Incoming>, Lease), Lost> {
+        answer: &mut Option<Answer>,
+    ) -> Result<(), Lost> {
         let mut has_come_back = false;
         loop {
             story.tries += 1;
-            let failed = match self.try_once(&mut lease, letter).await {
-                Ok(response) => {
-                    self.note_answer(&mut lease, &response);
-                    return Ok((response, lease));
-                }
+            if lease.is_reused && !letter.may_be_lost_when_written() {
+                // It cannot be sent again, so a server that has closed should be known of first: the
+                // event loop goes round once, and the connection's task sees what has come.
+                tokio::task::yield_now().await;
+            }
+            let failed = match self.prepare(&lease, letter) {
                 Err(failed) => failed,
+                Ok(request) => {
+                    let sent = {
+                        let mut sent = pin!(lease.send(request));
+                        self.flow.watch.guard(sent.as_mut()).await
+                    };
+                    match self.read(sent, &lease, letter) {
+                        Err(failed) => failed,
+                        Ok(response) => {
+                            self.note_answer(&mut lease, &response);
+                            *answer = Some(Answer { response, lease });
+                            return Ok(());
+                        }
+                    }
+                }
             };
             let fault = match failed {
                 Failed::Sent(fault, outcome) => {
@@ -102,58 +120,60 @@ impl Courier<'_> {
         }
     }
 
-    async fn try_once(
-        &self,
-        lease: &mut Lease,
-        letter: &mut Letter,
-    ) -> Result<Response<Incoming>, Failed> {
-        let (address, flow, times) = (lease.address, self.flow, self.times);
-        let Some(request) = letter.write(lease.is_h2(), flow, times.body_idle.0) else {
+    /// Writes the letter for `lease`, and has its times run.
+    fn prepare(&self, lease: &Lease, letter: &mut Letter<'_>) -> Result<Request<Upload>, Failed> {
+        let address = lease.address;
+        if letter.is_gone() {
             let reason = "the request cannot be sent again".into();
             return Err(Failed::Sent(
                 Fault::Broken { address, reason },
                 Outcome::Cancelled,
             ));
-        };
-        if lease.is_reused && !letter.may_be_lost() {
-            // It cannot be sent again, so a server that has closed should be known of first: the
-            // event loop goes round once, and the connection's task sees what has come.
-            tokio::task::yield_now().await;
-            if !lease.is_ready() {
-                letter.take_back(request);
-                let reason = "it closed the connection before the request".into();
-                return Err(Failed::Unsent(Fault::Broken { address, reason }));
-            }
         }
+        if lease.is_reused && !letter.may_be_lost_when_written() && !lease.is_ready() {
+            return Err(Failed::Unsent(closed(address)));
+        }
+        let request = letter.write(lease.is_h2(), self.flow, self.times.body_idle.0);
         self.arm(&request);
-        if flow.upload.get() != Progress::Whole
+        if self.flow.upload.get() != Progress::Whole
             && let Some(busy) = &lease.busy
         {
             busy.note_upload();
         }
-        if request.body().is_end_stream() && !letter.is_upgrade() {
+        if letter.is_attended() {
             lease.attend();
         }
-        let sent = flow.watch.guard(lease.send(request)).await;
+        Ok(request)
+    }
+
+    /// What has come of it; nothing if that took too long.
+    fn read(
+        &self,
+        sent: Option<Result<Response<Incoming>, TrySendError<Request<Upload>>>>,
+        lease: &Lease,
+        letter: &mut Letter<'_>,
+    ) -> Result<Response<Incoming>, Failed> {
+        let flow = self.flow;
         flow.watch.disarm();
-        flow.behind_upload.set(times.body_idle.0);
-        let Some(sent) = sent else {
-            let fault = self.timed_out(address);
-            let outcome = judge_fault(&fault);
-            // Others may share the connection: a client that is slow does not end it.
-            if matches!(outcome, Outcome::Failed(_)) {
-                lease.retire();
+        flow.behind_upload.set(self.times.body_idle.0);
+        let mut error = match sent {
+            Some(Ok(response)) => return Ok(response),
+            Some(Err(error)) => error,
+            None => {
+                let fault = self.timed_out(lease.address);
+                let outcome = judge_fault(&fault);
+                // Others may share the connection: a client that is slow does not end it.
+                if matches!(outcome, Outcome::Failed(_)) {
+                    lease.retire();
+                }
+                return Err(Failed::Sent(fault, outcome));
             }
-            return Err(Failed::Sent(fault, outcome));
         };
-        sent.map_err(|mut error| {
-            if let Some(request) = error.take_message() {
-                letter.take_back(request);
-                let reason = "it closed the connection before the request".into();
-                return Failed::Unsent(Fault::Broken { address, reason });
-            }
-            self.judge_error(lease, &error.into_error())
-        })
+        if let Some(request) = error.take_message() {
+            letter.take_back(request);
+            return Err(Failed::Unsent(closed(lease.address)));
+        }
+        Err(self.judge_error(lease, &error.into_error()))
     }
 
     fn arm(&self, request: &Request<Upload>) {
@@ -215,6 +235,11 @@ impl Courier<'_> {
         };
         Fault::HeadTimedOut { address, after }
     }
+}
+
+fn closed(address: SocketAddr) -> Fault {
+    let reason = "it closed the connection before the request".into();
+    Fault::Broken { address, reason }
 }
 
 /// Whether the connection ended before a byte of the response.

@@ -153,7 +153,7 @@ impl Courier<'_> {
         members: &Members,
         chosen: Chosen,
         tried: &mut Tried,
-        letter: &Letter,
+        letter: &Letter<'_>,
         story: &mut Story,
     ) -> Result<Lease, Chosen> {
         let member = chosen.member();
@@ -177,7 +177,7 @@ impl Courier<'_> {
         members: &Members,
         mut chosen: Chosen,
         tried: &mut Tried,
-        letter: &Letter,
+        letter: &Letter<'_>,
         story: &mut Story,
     ) -> Result<Lease, Fault> {
         let opening = loop {
@@ -243,7 +243,7 @@ impl Courier<'_> {
         members: &Members,
         member: &Member,
         tried: &mut Tried,
-        letter: &Letter,
+        letter: &Letter<'_>,
     ) -> Option<Lease> {
         if !member.is_suspect() {
             return None;
@@ -263,7 +263,7 @@ impl Courier<'_> {
         &self,
         member: &Rc<Member>,
         socket: TcpStream,
-        letter: &Letter,
+        letter: &Letter<'_>,
     ) -> Result<Lease, (Fault, Outcome)> {
         let address = member.address;
         let stream = match self.secure {
@@ -296,7 +296,7 @@ impl Courier<'_> {
         &self,
         member: &Rc<Member>,
         address: SocketAddr,
-        letter: &Letter,
+        letter: &Letter<'_>,
         story: &mut Story,
     ) -> Result<Lease, (Fault, Outcome)> {
         let opening = loop {
