@@ -248,7 +248,7 @@ async fn try_send(
         flow.watch.arm(spans.body_idle);
     }
     flow.behind_upload.set(spans.answer);
-    let sent = session.flow.watch.guard(lease.send(request)).await;
+    let sent = lease.send(&flow.watch, || request).await;
     session.flow.watch.disarm();
     flow.behind_upload.set(spans.body_idle);
     if let Some(Ok(_)) = &sent {

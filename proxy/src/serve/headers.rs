@@ -6,7 +6,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::{Uri, Version};
@@ -102,6 +102,8 @@ impl Seen {
     /// One of those that belong to the connection by themselves.
     pub(crate) const HOP_BY_HOP: Self = Self(1 << 1);
     pub(crate) const CODING: Self = Self(1 << 2);
+    /// Any of what HTTP/2 has no use for, and `TE`.
+    pub(crate) const OF_CONNECTION: Self = Self(0b111);
     pub(crate) const LENGTH: Self = Self(1 << 3);
     pub(crate) const TRAILER: Self = Self(1 << 4);
     pub(crate) const UPGRADE: Self = Self(1 << 5);
@@ -116,17 +118,24 @@ impl Seen {
 
     /// Looks at the names of all fields.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let each = headers.keys().map(|name| Self::in_name(name.as_str()));
-        Self(each.fold(0, |all, one| all | one))
+        headers.keys().fold(Self(0), |seen, name| {
+            let name = name.as_str();
+            let has_underscore = name.bytes().any(|byte| byte == b'_');
+            let underscore = u16::from(has_underscore) * Self::UNDERSCORE.0;
+            Self(seen.0 | Self::known_name(name) | underscore)
+        })
     }
 
-    fn in_name(name: &str) -> u16 {
-        let underscore = match memchr::memchr(b'_', name.as_bytes()) {
-            Some(_) => Self::UNDERSCORE.0,
-            None => 0,
-        };
+    /// The same, but for underscores: nobody minds them in an answer.
+    pub(crate) fn known(headers: &HeaderMap) -> Self {
+        headers.keys().fold(Self(0), |seen, name| {
+            Self(seen.0 | Self::known_name(name.as_str()))
+        })
+    }
+
+    fn known_name(name: &str) -> u16 {
         // By the first letter, so that most names are compared with a few others at the most.
-        let known = match name.as_bytes().first() {
+        match name.as_bytes().first() {
             Some(b'c') => match name {
                 "connection" => Self::CONNECTION.0,
                 "content-length" => Self::LENGTH.0,
@@ -151,8 +160,7 @@ impl Seen {
             },
             Some(b'u') if name == "upgrade" => Self::HOP_BY_HOP.0 | Self::UPGRADE.0,
             _ => 0,
-        };
-        underscore | known
+        }
     }
 
     pub(crate) fn has(self, fields: Self) -> bool {
@@ -162,23 +170,25 @@ impl Seen {
 
 /// Removes every field that `Connection` names, and `Connection`.
 fn strip_named(headers: &mut HeaderMap) {
-    let mut values = headers.get_all(CONNECTION).iter();
+    let Entry::Occupied(said) = headers.entry(CONNECTION) else {
+        return;
+    };
+    let mut values = said.iter();
     if let (Some(value), None) = (values.next(), values.next())
         && (value == "keep-alive" || value == "close")
     {
         // What most servers say names no field.
-        headers.remove(CONNECTION);
+        said.remove();
         return;
     }
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
+    let named: Vec<HeaderName> = said
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         // Framing is not the sender's to hide.
         .filter(|name| *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH)
         .collect();
-    headers.remove(CONNECTION);
+    said.remove_entry_mult();
     for name in named {
         headers.remove(name);
     }

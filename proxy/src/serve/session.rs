@@ -225,11 +225,11 @@ impl Session {
     }
 
     /// Notes by which number servers and error pages know the request.
-    pub(crate) fn note_request_id(&self, id: &str) {
+    pub(crate) fn note_request_id<'a>(&self, id: impl FnOnce() -> &'a str) {
         if self.is_logged()
             && let Some(record) = &mut *self.record.borrow_mut()
         {
-            record.request_id = Some(id.into());
+            record.request_id = Some(id().into());
         }
     }
 

@@ -33,28 +33,26 @@ use crate::upstream::send::{Answer, Courier, Parcel, Story};
 use crate::upstream::upload::{Progress, Tape};
 
 /// Serves one request.
-pub(super) async fn serve(
+pub(super) fn serve(
     visit: Rc<Visit>,
     session: Rc<Session>,
     request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
+) -> impl Future<Output = Result<Response<Reply>, Infallible>> {
+    // Taken apart before the future begins, which else would have room for both.
     let (mut parts, body) = request.into_parts();
-    let mut exchange = Exchange::begin(&visit, &session, &parts, &body);
-    let mut response = match exchange.decide(&mut parts, body) {
-        Ok(Decision::Answer(response)) => response,
-        Ok(Decision::Send(ready, behind, parcel)) => {
-            let courier = exchange.courier(ready, behind);
-            let (mut story, mut answer) = (Story::default(), None);
-            let sent = courier.send(parcel, &mut story, &mut answer).await;
-            match exchange.receive((ready, behind), sent, answer, story) {
-                Ok(response) => response,
-                Err(fault) => exchange.refuse(&fault),
-            }
-        }
-        Err(fault) => exchange.refuse(&fault),
-    };
-    exchange.end(&mut response);
-    Ok(response)
+    async move {
+        let mut exchange = Exchange::begin(&visit, &session, &parts, &body);
+        let (ready, behind, parcel) = match exchange.decide(&mut parts, body) {
+            Ok(Decision::Send(ready, behind, parcel)) => (ready, behind, parcel),
+            Ok(Decision::Answer(response)) => return Ok(exchange.end(response)),
+            Err(fault) => return Ok(exchange.end(exchange.refuse(&fault))),
+        };
+        let courier = exchange.courier(ready, behind);
+        let (mut story, mut answer) = (Story::default(), None);
+        let sent = courier.send(parcel, &mut story, &mut answer).await;
+        let received = exchange.receive((ready, behind), sent, answer, story);
+        Ok(exchange.end(received.unwrap_or_else(|fault| exchange.refuse(&fault))))
+    }
 }
 
 /// One request, and what is found out about it by and by.
@@ -126,7 +124,8 @@ impl<'a> Exchange<'a> {
     ) -> Result<Decision<'a, 'p>, Fault> {
         let (visit, session) = (self.visit, self.session);
         if self.version == Version::HTTP_2 {
-            headers::check_h2(&parts.headers, session.terms.plan.limits().header_count)?;
+            let count = session.terms.plan.limits().header_count;
+            headers::check_h2_seen(&parts.headers, self.seen, count)?;
         }
         if self.is_connect {
             return Err(Fault::BadRequest("CONNECT is for proxies".into()));
@@ -263,7 +262,7 @@ impl<'a> Exchange<'a> {
         peer.announce_seen(trusted, asked, self.seen, headers);
         let mut random = self.visit.random.borrow_mut();
         let id = forwarded::request_id(headers, peer.is_in(trusted), &mut random);
-        self.session.note_request_id(id.as_str());
+        self.session.note_request_id(|| id.as_str());
         self.questioner.id = Some(id);
         let own = ready.route.rewrite.host.as_ref();
         let Some(host) = own.or(asked.authority()) else {
@@ -348,7 +347,7 @@ impl<'a> Exchange<'a> {
         self.note(&story);
         self.session.note_first_byte();
         let (mut parts, body) = response.into_parts();
-        let seen = Seen::of(&parts.headers);
+        let seen = Seen::known(&parts.headers);
         let framed = match seen {
             _ if seen.has(Seen::CODING) => headers::check_response(&parts.headers, parts.version),
             _ if seen.has(Seen::LENGTH) => headers::check_length(&parts.headers),
@@ -435,7 +434,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Hands the response to the engine.
-    fn end(&self, response: &mut Response<Reply>) {
+    fn end(&self, mut response: Response<Reply>) -> Response<Reply> {
         let session = self.session;
         let is_tunnel = response.body().is_tunnel();
         if self.upgrade.is_some() && !is_tunnel {
@@ -456,5 +455,6 @@ impl<'a> Exchange<'a> {
         session.responses.set(session.responses.get() + 1);
         session.phase.set(Phase::Body);
         session.flow.watch.arm(session.terms.spans.body_idle);
+        response
     }
 }

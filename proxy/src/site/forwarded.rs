@@ -200,7 +200,7 @@ pub fn request_id(
     }
     let id = RequestId::new(random);
     // Digits are always a value.
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+    if let Ok(value) = HeaderValue::from_bytes(id.as_str().as_bytes()) {
         headers.insert(X_REQUEST_ID, value);
     }
     id

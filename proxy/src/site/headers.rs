@@ -11,6 +11,7 @@ use hyper::{HeaderMap, Version};
 
 use crate::error::Fault;
 use crate::proto::screen::Violation;
+use crate::serve::headers::Seen;
 
 /// Refuses a server's response that some client could cut elsewhere than the engine does (RFC 9112
 /// §6): one that came by HTTP/2 may go on by HTTP/1. The text says what is wrong.
@@ -46,13 +47,19 @@ pub fn check_response(headers: &HeaderMap, version: Version) -> Result<(), &'sta
 /// The request is malformed: it has a field of the connection, a length that is not one plain
 /// number, or white space around a value; or it has more than `count` fields.
 pub fn check_h2(headers: &HeaderMap, count: usize) -> Result<(), Fault> {
+    check_h2_seen(headers, Seen::known(headers), count)
+}
+
+/// The same where it is known which fields there are.
+pub(super) fn check_h2_seen(headers: &HeaderMap, seen: Seen, count: usize) -> Result<(), Fault> {
     if headers.len() > count {
         return Err(Fault::from(Violation::TooManyFields));
     }
-    if OF_CONNECTION.iter().any(|name| headers.contains_key(name)) {
+    if seen.has(Seen::OF_CONNECTION) && OF_CONNECTION.iter().any(|name| headers.contains_key(name))
+    {
         return Err(malformed("found a field of the connection in HTTP/2"));
     }
-    if headers.get_all(TE).iter().any(|te| te != "trailers") {
+    if seen.has(Seen::TE) && headers.get_all(TE).iter().any(|te| te != "trailers") {
         return Err(malformed(
             "found TE in HTTP/2 with something else than trailers",
         ));
@@ -60,7 +67,10 @@ pub fn check_h2(headers: &HeaderMap, count: usize) -> Result<(), Fault> {
     if headers.values().any(is_padded) {
         return Err(malformed("found white space around the value of a field"));
     }
-    check_length(headers).map_err(malformed)
+    match seen.has(Seen::LENGTH) {
+        true => check_length(headers).map_err(malformed),
+        false => Ok(()),
+    }
 }
 
 /// Joins several `Cookie` fields into the one that HTTP/1.1 allows (RFC 9113 §8.2.3).
@@ -98,9 +108,12 @@ pub(super) fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
 
 /// Digits without a zero in front, and a number that all parsers can hold.
 fn is_plain_length(text: &[u8]) -> bool {
-    let is_plain = matches!(text, [b'0'] | [b'1'..=b'9', ..]);
-    let length = std::str::from_utf8(text).ok().filter(|_| is_plain);
-    length.is_some_and(|text| text.parse::<i64>().is_ok())
+    if !matches!(text, [b'0'] | [b'1'..=b'9', ..]) || !text.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    let is_long = text.len() >= I64_DIGITS;
+    let length = std::str::from_utf8(text).ok().filter(|_| is_long);
+    !is_long || length.is_some_and(|text| text.parse::<i64>().is_ok())
 }
 
 fn is_padded(value: &HeaderValue) -> bool {
@@ -112,6 +125,8 @@ fn malformed(text: &'static str) -> Fault {
     Fault::BadRequest(text.into())
 }
 
+/// Of the largest number that signed ones can hold.
+const I64_DIGITS: usize = 19;
 /// RFC 9113 §8.2.2.
 const OF_CONNECTION: [HeaderName; 5] = [
     CONNECTION,

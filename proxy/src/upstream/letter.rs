@@ -1,8 +1,8 @@
 //! A request as it is written for one server, and for the next one.
 //!
 //! The engine takes a request apart and does not give it back, so what may be sent again is copied
-//! before: fields as a list, which is cheaper than as the map that they come from. What may not, is
-//! moved.
+//! before: fields as plain bytes, which is cheaper than as the map that they come from. What may not,
+//! is moved.
 
 use std::rc::Rc;
 
@@ -35,7 +35,7 @@ enum Fields {
     /// Not written yet: they are in the parts.
     Map,
     /// Written, and kept for another time.
-    List(Vec<(HeaderName, HeaderValue)>),
+    Kept(Kept),
     /// Written.
     Gone,
 }
@@ -70,6 +70,11 @@ impl<'p> Letter<'p> {
     /// [`attend`](crate::upstream::pool::Held::attend).
     pub(super) fn is_attended(&self) -> bool {
         self.body.is_none() && !self.is_upgrade
+    }
+
+    /// Whether nothing of a body is to be sent behind the head.
+    pub(super) fn is_whole_at_once(&self) -> bool {
+        self.body.as_ref().is_none_or(|tape| tape.is_empty())
     }
 
     /// Whether it has been written, and cannot be again.
@@ -127,18 +132,12 @@ impl<'p> Letter<'p> {
             Fields::Map => {
                 let map = std::mem::take(&mut self.parts.headers);
                 self.fields = match keeps {
-                    true => Fields::List(listed(&map)),
+                    true => Fields::Kept(Kept::of(&map)),
                     false => Fields::Gone,
                 };
                 map
             }
-            Fields::List(list) => {
-                let mut map = HeaderMap::with_capacity(list.len());
-                for (name, value) in list {
-                    map.append(name.clone(), value.clone());
-                }
-                map
-            }
+            Fields::Kept(kept) => kept.map(),
             Fields::Gone => HeaderMap::new(),
         }
     }
@@ -185,11 +184,64 @@ impl<'p> Letter<'p> {
     }
 }
 
-fn listed(map: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    // Pushed, since the map's iterator would have room asked for at each field.
-    let mut list = Vec::with_capacity(map.len());
-    for (name, value) in map {
-        list.push((name.clone(), value.clone()));
+/// The fields of a head, each as two lengths and what these are of.
+struct Kept(Vec<u8>);
+
+impl Kept {
+    fn of(map: &HeaderMap) -> Self {
+        let mut kept = Vec::with_capacity(FIELD_ROOM * map.len());
+        for (name, value) in map {
+            let (name, text) = (name.as_str().as_bytes(), value.as_bytes());
+            let is_sensitive = usize::from(value.is_sensitive());
+            kept.extend_from_slice(&(name.len() << 1 | is_sensitive).to_ne_bytes());
+            kept.extend_from_slice(&text.len().to_ne_bytes());
+            kept.extend_from_slice(name);
+            kept.extend_from_slice(text);
+        }
+        Self(kept)
     }
-    list
+
+    fn map(&self) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        let mut rest = self.0.as_slice();
+        while let Some((name, value, behind)) = read_field(rest) {
+            map.append(name, value);
+            rest = behind;
+        }
+        map
+    }
+}
+
+fn read_field(kept: &[u8]) -> Option<(HeaderName, HeaderValue, &[u8])> {
+    let (name_len, kept) = kept.split_first_chunk()?;
+    let (len, kept) = kept.split_first_chunk()?;
+    let name_len = usize::from_ne_bytes(*name_len);
+    let (name, kept) = kept.split_at_checked(name_len >> 1)?;
+    let (value, kept) = kept.split_at_checked(usize::from_ne_bytes(*len))?;
+    let mut value = HeaderValue::from_bytes(value).ok()?;
+    value.set_sensitive(name_len & 1 == 1);
+    Some((HeaderName::from_bytes(name).ok()?, value, kept))
+}
+
+/// Bytes that a field takes, most of the time.
+const FIELD_ROOM: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_are_kept_are_the_same_ones() {
+        let mut secret = HeaderValue::from_static("secret");
+        secret.set_sensitive(true);
+        let mut map = HeaderMap::new();
+        map.append("x-own", HeaderValue::from_static("1"));
+        map.append(HOST, HeaderValue::from_static("ex.org"));
+        map.append("x-own", HeaderValue::from_static(""));
+        map.append("authorization", secret);
+        let kept = Kept::of(&map).map();
+        assert_eq!(kept, map);
+        assert!(kept["authorization"].is_sensitive() && !kept[HOST].is_sensitive());
+        assert_eq!(Kept::of(&HeaderMap::new()).map().len(), 0);
+    }
 }

@@ -114,6 +114,12 @@ impl Tape {
         self.turn.get()
     }
 
+    /// Whether there is nothing of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_end_stream(0)
+    }
+
     /// Whether all that was sent of it is still here.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -14,7 +14,7 @@ use risefall::Outcome;
 
 use super::wire::Wire;
 use super::{Driver, Shareable, Shared, Shelf};
-use crate::net::ticks::Ticks;
+use crate::net::ticks::{Ticks, Watch};
 use crate::upstream::evidence::Right;
 use crate::upstream::member::Busy;
 use crate::upstream::upload::Upload;
@@ -117,7 +117,8 @@ impl Held {
         }
     }
 
-    /// Sends the request and waits for the head of the answer.
+    /// Sends the request that it has written, and waits for the head of the answer; no longer than
+    /// `watch` says.
     ///
     /// # Errors
     ///
@@ -129,21 +130,31 @@ impl Held {
     /// dropped.
     pub async fn send(
         &mut self,
-        request: Request<Upload>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
+        watch: &Watch,
+        write: impl FnOnce() -> Request<Upload>,
+    ) -> Option<Result<Response<Incoming>, TrySendError<Request<Upload>>>> {
         match &mut self.way {
             Way::H1(single) => {
-                let mut sent = pin!(single.sender.try_send_request(request));
+                // Written in that moment, because it is large and is not moved about.
+                let mut sent = pin!(single.sender.try_send_request(write()));
                 let wire = &single.wire;
-                poll_fn(|cx| match wire.is_borrowed() {
-                    true => wire.poll_for(cx, |cx| sent.as_mut().poll(cx)),
-                    false => sent.as_mut().poll(cx),
+                poll_fn(|cx| {
+                    let sent = match wire.is_borrowed() {
+                        true => wire.poll_for(cx, |cx| sent.as_mut().poll(cx)),
+                        false => sent.as_mut().poll(cx),
+                    };
+                    match sent {
+                        Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                        Poll::Pending => watch.poll_due(cx).map(|()| None),
+                    }
                 })
                 .await
             }
             Way::H2(turn) => {
                 let mut sender = turn.connection.sender.clone();
-                Box::pin(sender.try_send_request(request)).await
+                watch
+                    .guard(Box::pin(sender.try_send_request(write())))
+                    .await
             }
         }
     }

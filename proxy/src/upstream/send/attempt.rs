@@ -1,9 +1,8 @@
 //! One request over one connection, and what it says of the server if that fails.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 use risefall::Outcome;
@@ -56,11 +55,10 @@ impl Courier<'_> {
             }
             let failed = match self.prepare(&lease, letter) {
                 Err(failed) => failed,
-                Ok(request) => {
-                    let sent = {
-                        let mut sent = pin!(lease.send(request));
-                        self.flow.watch.guard(sent.as_mut()).await
-                    };
+                Ok(()) => {
+                    let (flow, idle, is_h2) = (self.flow, self.times.body_idle.0, lease.is_h2());
+                    let write = || letter.write(is_h2, flow, idle);
+                    let sent = lease.send(&flow.watch, write).await;
                     match self.read(sent, &lease, letter) {
                         Err(failed) => failed,
                         Ok(response) => {
@@ -120,8 +118,8 @@ impl Courier<'_> {
         }
     }
 
-    /// Writes the letter for `lease`, and has its times run.
-    fn prepare(&self, lease: &Lease, letter: &mut Letter<'_>) -> Result<Request<Upload>, Failed> {
+    /// Looks whether the letter can be written for `lease`, and has its times run.
+    fn prepare(&self, lease: &Lease, letter: &Letter<'_>) -> Result<(), Failed> {
         let address = lease.address;
         if letter.is_gone() {
             let reason = "the request cannot be sent again".into();
@@ -133,8 +131,7 @@ impl Courier<'_> {
         if lease.is_reused && !letter.may_be_lost_when_written() && !lease.is_ready() {
             return Err(Failed::Unsent(closed(address)));
         }
-        let request = letter.write(lease.is_h2(), self.flow, self.times.body_idle.0);
-        self.arm(&request);
+        self.arm(letter);
         if self.flow.upload.get() != Progress::Whole
             && let Some(busy) = &lease.busy
         {
@@ -143,7 +140,7 @@ impl Courier<'_> {
         if letter.is_attended() {
             lease.attend();
         }
-        Ok(request)
+        Ok(())
     }
 
     /// What has come of it; nothing if that took too long.
@@ -176,10 +173,10 @@ impl Courier<'_> {
         Err(self.judge_error(lease, &error.into_error()))
     }
 
-    fn arm(&self, request: &Request<Upload>) {
+    fn arm(&self, letter: &Letter<'_>) {
         let (flow, times) = (self.flow, self.times);
         flow.behind_upload.set(times.answer.0);
-        if request.body().is_end_stream() {
+        if letter.is_whole_at_once() {
             flow.upload.set(Progress::Whole);
             flow.watch.arm(times.answer.0);
         } else {
