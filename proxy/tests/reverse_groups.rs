@@ -117,7 +117,7 @@ async fn nobody_is_ejected_while_the_group_only_observes() {
     let (broken, good) = (answering(BROKEN).await, answering(ok("good")).await);
     let group = by(|group| group.mode(Mode::Observe));
     let proxy = site_of(&[broken.address, good.address], |draft| {
-        strict(draft, group)
+        strict(draft, group);
     });
     let all = statuses(&proxy, 10).await;
     assert_eq!(all.iter().filter(|&&status| status == 503).count(), 5);
