@@ -113,6 +113,8 @@ struct Subscriber {
     word: Endpoint,
     /// The same word, judged by one result.
     at_once: Endpoint,
+    /// What dials meet, judged as this subscriber judges them.
+    dial: Endpoint,
     last: Option<LastCheck>,
     checks: u64,
 }
@@ -153,13 +155,15 @@ impl Board {
         now: Duration,
     ) -> Result<SubscriberId, PolicyError> {
         let definition = definition.into();
-        let handle = self.enter(address, definition, evidence, thresholds, now)?;
+        let dial = self.dials.endpoint(address);
+        let handle = self.enter(address, dial, definition, evidence, thresholds, now)?;
         Ok(handle.id)
     }
 
     pub(super) fn enter(
         &mut self,
         address: SocketAddr,
+        dial: Endpoint,
         definition: Arc<Definition>,
         evidence: &Registry,
         thresholds: Thresholds,
@@ -182,6 +186,7 @@ impl Board {
             check,
             word,
             at_once,
+            dial,
             last: None,
             checks: 0,
         };
@@ -238,7 +243,9 @@ impl Board {
         let Some(check) = self.checks.get(&id) else {
             return false;
         };
-        tell_dials(&self.dials, check.address, finding);
+        let subscribers = check.subscribers.iter().rev();
+        let subscribers = subscribers.filter_map(|id| self.subscribers.get(id));
+        tell_dials(subscribers.map(|one| &one.dial), finding);
         let timing = *check.definition.timing();
         let (mut told, mut interval) = (Vec::new(), timing.interval().max(timing.down_interval()));
         // Of two with one word the newer judges.

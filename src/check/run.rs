@@ -96,6 +96,17 @@ impl Checker {
         }
     }
 
+    /// Another handle to the same checks, whose subscribers judge what dials meet by `dials`: by a
+    /// policy of their own, with [`Registry::with_policy`]. A check that two of them share is one
+    /// dial, told once.
+    #[must_use]
+    pub fn with_dials(&self, dials: &Registry) -> Self {
+        Self {
+            owned: Arc::clone(&self.owned),
+            dials: dials.clone(),
+        }
+    }
+
     /// Checks the server at `address` from now on, and records what is found in its word of
     /// `evidence`: a registry for checks alone, one for each group of servers. The same check of
     /// the same address is made once for all who want it, and each judges for itself.
@@ -119,14 +130,16 @@ impl Checker {
     ) -> Result<Subscription, PolicyError> {
         let shared = &self.owned.0;
         let now = shared.now();
+        let dial = self.dials.endpoint(address);
         let entered = {
             let board = &mut shared.lock().board;
-            board.enter(address, definition.into(), evidence, thresholds, now)
+            let definition = definition.into();
+            board.enter(address, dial.clone(), definition, evidence, thresholds, now)
         };
         shared.changed.notify_one();
         Ok(Subscription {
             handle: entered?,
-            dial: self.dials.endpoint(address),
+            dial,
             owned: Arc::clone(&self.owned),
         })
     }

@@ -1,6 +1,5 @@
 //! What a finding means: for the word of whoever subscribed, for dials, and for when to look again.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use super::Subscriber;
 use crate::check::definition::Timing;
 use crate::check::report::{Failure, Finding, LastCheck, Way};
 use crate::check::standing::Standing;
+use crate::endpoint::Endpoint;
 use crate::error::PolicyError;
 use crate::outcome::{Cause, Outcome, Weight};
 use crate::policy::Policy;
-use crate::registry::Registry;
 use crate::snapshot::State;
 
 /// What is known of a word beside itself. Two subscribers have the same one while one takes over
@@ -89,16 +88,35 @@ pub(super) fn at_once(policy: &Policy) -> Result<Policy, PolicyError> {
 ///
 /// A check that has less time than a dial must be silent for to be a failure has given up early, and
 /// says as much as anybody who does.
-pub(super) fn tell_dials(dials: &Registry, address: SocketAddr, finding: &Finding) {
+///
+/// It was one dial, however many subscribers judge it: each record is told once, by the first of
+/// them for whom it matters.
+pub(super) fn tell_dials<'a>(dials: impl Iterator<Item = &'a Endpoint>, finding: &Finding) {
+    let mut told = Vec::new();
+    for dial in dials {
+        if !told.contains(&dial.id()) && tell_dial(dial, finding) {
+            told.push(dial.id());
+        }
+    }
+}
+
+/// Whether there was something to tell.
+fn tell_dial(dial: &Endpoint, finding: &Finding) -> bool {
     match finding.way {
-        Way::Failed(Cause::TimedOut) if finding.took < dials.policy().stall_after() => {}
-        Way::Failed(cause) if !dials.is_fall_down(&address) => dials.record_failure(address, cause),
-        Way::Connected => match dials.status(&address).state {
+        Way::Failed(Cause::TimedOut) if finding.took < dial.policy().stall_after() => false,
+        Way::Failed(cause) if !dial.is_fall_down() => {
+            dial.record_failure(cause);
+            true
+        }
+        Way::Connected => match dial.status().state {
             // Failures in a row of dials that reached somebody else are not for checks to clear.
-            State::Up | State::ForcedUp => {}
-            _ => dials.add_rise_up(address),
+            State::Up | State::ForcedUp => false,
+            _ => {
+                dial.add_rise_up();
+                true
+            }
         },
-        _ => {}
+        _ => false,
     }
 }
 

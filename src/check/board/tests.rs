@@ -472,6 +472,35 @@ fn a_server_that_is_due_for_a_probe_is_probed_by_checks() {
 }
 
 #[test]
+fn one_dial_of_two_who_judge_it_otherwise_is_told_once() {
+    let mut world = World::new(4);
+    let (lenient, strict) = (world.group(), world.group());
+    world.subscribe(1, &lenient, thresholds(9, 2));
+    let policy = Policy::builder().max_fails(1).min_rises(1).build().unwrap();
+    let dials = world.dials.with_policy(policy);
+    let (at, now) = (address(1), world.now);
+    let entered = world.board.enter(
+        at,
+        dials.endpoint(at),
+        definition(),
+        &strict,
+        thresholds(9, 2),
+        now,
+    );
+    entered.unwrap();
+    world.check(&refused());
+    assert_eq!(world.dials.status(&address(1)).failures, 1);
+    assert!(dials.is_fall_down(&address(1)) && !world.dials.is_fall_down(&address(1)));
+    // The lenient one may still dial, and what that meets counts.
+    world.check(&refused());
+    assert_eq!(world.dials.status(&address(1)).failures, 2);
+    // For the strict one it is down, so an answer counts, and one is enough.
+    world.check(&passed());
+    assert!(!dials.is_fall_down(&address(1)));
+    assert_eq!(world.dials.status(&address(1)).failures, 0);
+}
+
+#[test]
 fn a_server_speaks_for_itself_and_what_it_does_not_say_stays() {
     use Availability::{Drain, Ready};
     let mut world = World::new(4);
