@@ -23,7 +23,7 @@
 //! # if false {
 //! tokio::spawn(runner.run());
 //! # }
-//! assert!(server.is_eligible()); // three loads; it has not been checked yet
+//! assert!(server.is_eligible()); // two loads; it has not been checked yet
 //! # Ok(()) }
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async { group().unwrap() });
 //! ```
@@ -71,7 +71,8 @@
 //! | [`Kind::Datagram`] | the same with one datagram each way (UDP) |
 //!
 //! A server can say more beside an answer by HTTP: its weight, that it wants no new work, that it is
-//! down ([`AgentReport`], [`Http::agent_header`]).
+//! down ([`AgentReport`], [`Http::agent_header`]). While it wants no new work its word is drained,
+//! which is down for whoever asks; once it is ready it is judged anew.
 //!
 //! HTTP/2 is the `h2` crate's. HTTP/1.1 is read here ([`codec`]), on `httparse`, and not by an HTTP
 //! engine: a check sends one request over a connection of its own and wants a status, one field and

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use self::judging::{Word, at_once, tell_dials, wanted};
 use super::definition::Definition;
-use super::report::{Finding, LastCheck, Report, Verdict};
+use super::report::{Finding, LastCheck, Report};
 use super::schedule::{Schedule, Turn};
 use super::standing::Standing;
 use crate::endpoint::{Endpoint, EndpointId};
@@ -278,11 +278,7 @@ impl Board {
         let (weight_percent, availability) = word.standing.read();
         Some(Report {
             address: status.address,
-            verdict: match (word.is_pending, status.state.is_down()) {
-                (true, _) => Verdict::Pending,
-                (false, true) => Verdict::Down,
-                (false, false) => Verdict::Up,
-            },
+            verdict: word.verdict(subscriber, status.state),
             failures: match status.state.is_down() {
                 true => 0,
                 false => status.failures,

@@ -117,7 +117,7 @@ pub enum Verdict {
 pub struct Report {
     /// Which server.
     pub address: SocketAddr,
-    /// What is held of it.
+    /// What is held of it. While it is not [ready](Availability::Ready), what the last check found.
     pub verdict: Verdict,
     /// Failures in a row up to now, while it is up.
     pub failures: u8,

@@ -325,21 +325,20 @@ impl Drop for Owned {
 
 impl Subscription {
     /// Whether the server may be used: neither dials nor checks say down, and it has not asked for
-    /// no new work.
+    /// no new work, which its checks' word says as well.
     ///
     /// # Progress
     ///
-    /// Wait-free: three loads while nothing is held against it.
+    /// Wait-free: two loads while nothing is held against it.
     #[inline]
     #[must_use]
     pub fn is_eligible(&self) -> bool {
-        !self.dial.is_fall_down()
-            && !self.handle.word.is_fall_down()
-            && self.availability() == Availability::Ready
+        !self.dial.is_fall_down() && !self.handle.word.is_fall_down()
     }
 
     /// What checks found, as a word of its own: [`is_fall_down`](Endpoint::is_fall_down) is all
-    /// that whoever has handles to other words needs.
+    /// that whoever has handles to other words needs. It is [drained](crate::State::Drained) while
+    /// the server wants no new work.
     #[must_use]
     pub fn word(&self) -> &Endpoint {
         &self.handle.word

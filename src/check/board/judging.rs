@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Subscriber;
+use crate::check::agent::{AgentReport, Availability};
 use crate::check::definition::Timing;
-use crate::check::report::{Failure, Finding, LastCheck, Way};
+use crate::check::report::{Failure, Finding, LastCheck, Verdict, Way};
 use crate::check::standing::Standing;
 use crate::endpoint::Endpoint;
 use crate::error::PolicyError;
@@ -25,7 +26,12 @@ pub(super) struct Word {
 impl Word {
     pub(super) fn take(&mut self, subscriber: &Subscriber, finding: &Finding) {
         if let Some(Ok(report)) = &finding.agent {
-            self.standing.write(report);
+            self.hear(&subscriber.word, report);
+        }
+        if self.is_drained() {
+            // The word is held down; what is found meanwhile is in the report alone.
+            self.is_pending = false;
+            return;
         }
         let outcome = match &finding.result {
             _ if finding.is_said_down() => Outcome::Failed(Cause::ServerError),
@@ -41,6 +47,41 @@ impl Word {
             true => subscriber.at_once.record(outcome),
             false => subscriber.word.record(outcome),
         }
+    }
+
+    /// Takes what the server says of itself. That it wants no new work stands in the word, where
+    /// whoever chooses looks; once it is ready again it is judged anew, by this very finding.
+    fn hear(&mut self, word: &Endpoint, report: &AgentReport) {
+        let was_drained = self.is_drained();
+        self.standing.write(report);
+        match (was_drained, self.is_drained()) {
+            (false, true) => word.drain(),
+            (true, false) => {
+                word.release();
+                self.is_pending = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.standing.read().1 != Availability::Ready
+    }
+
+    /// What is held of the server. While it is drained, what the last check found.
+    pub(super) fn verdict(&self, subscriber: &Subscriber, state: State) -> Verdict {
+        let is_down = match self.is_drained() {
+            true => subscriber.has_failed(),
+            false if self.is_pending => return Verdict::Pending,
+            false => state.is_down(),
+        };
+        if is_down { Verdict::Down } else { Verdict::Up }
+    }
+}
+
+impl Subscriber {
+    fn has_failed(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.result.is_err())
     }
 }
 
@@ -123,7 +164,10 @@ fn tell_dial(dial: &Endpoint, finding: &Finding) -> bool {
 /// When the next check is wanted by one subscriber.
 pub(super) fn wanted(timing: &Timing, subscriber: &Subscriber, is_pending: bool) -> Duration {
     let status = subscriber.word.status();
-    let is_down = status.state.is_down();
+    let is_down = match status.state {
+        State::Drained => subscriber.has_failed(),
+        state => state.is_down(),
+    };
     let is_changing = match is_down {
         true => status.successes > 0,
         false => status.failures > 0,

@@ -6,7 +6,7 @@ use super::*;
 use crate::check::agent::Availability;
 use crate::check::definition::{Kind, Timing};
 use crate::check::http::Statuses;
-use crate::check::report::{Failure, Way};
+use crate::check::report::{Failure, Verdict, Way};
 use crate::clock::ManualClock;
 use crate::policy::{Policy, Recovery};
 use crate::snapshot::State;
@@ -518,6 +518,8 @@ fn a_server_speaks_for_itself_and_what_it_does_not_say_stays() {
         (said("up"), Verdict::Up, 100, Ready),
     ] {
         world.check(&finding);
+        let is_used = verdict == Verdict::Up && availability == Ready;
+        assert_eq!(group.is_fall_down(&address(1)), !is_used, "{finding:?}");
         let report = world.board.report(id).unwrap();
         assert_eq!(
             (report.verdict, report.weight_percent, report.availability),
@@ -528,6 +530,35 @@ fn a_server_speaks_for_itself_and_what_it_does_not_say_stays() {
             report.checks == 4
         );
     }
+}
+
+#[test]
+fn one_that_is_drained_is_judged_anew_when_it_is_ready() {
+    let mut world = World::new(4);
+    let group = world.group();
+    let id = world.subscribe(1, &group, thresholds(3, 2));
+    world.check(&said("drain"));
+    assert_eq!(group.status(&address(1)).state, State::Drained);
+    // It goes, and nobody asks it more often than a server that is down.
+    for verdict in [failed(), failed()] {
+        world.check(&verdict);
+        assert_eq!(world.verdict(id), Verdict::Down);
+        assert_eq!(world.board.next_due().unwrap() - world.now, ms(5000));
+    }
+    world.check(&said("ready"));
+    assert_eq!(world.verdict(id), Verdict::Up);
+    world.check(&said("maint"));
+    let ready_but_ill = Finding {
+        agent: said("ready").agent,
+        ..failed()
+    };
+    world.check(&ready_but_ill);
+    assert_eq!(world.verdict(id), Verdict::Down);
+    assert!(group.is_fall_down(&address(1)));
+    // Nothing of it is held against one that comes again.
+    world.check(&said("drain"));
+    world.board.unsubscribe(id);
+    assert!(!group.is_fall_down(&address(1)));
 }
 
 #[test]
