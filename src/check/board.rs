@@ -205,6 +205,12 @@ impl Board {
         self.leave_word(&subscriber.word);
     }
 
+    /// At most `in_flight` checks go at once from now on (at least 1). Those under way go on, though
+    /// they may be more.
+    pub fn set_in_flight(&mut self, in_flight: usize) {
+        self.schedule.set_most(in_flight);
+    }
+
     /// When [`poll`](Self::poll) will have something; `None` while only a call can change that. A
     /// time that is past is now.
     #[must_use]

@@ -144,6 +144,13 @@ impl Checker {
         })
     }
 
+    /// How many checks may be under way at once from now on, as
+    /// [`CheckerBuilder::in_flight`]. Those under way go on, though they may be more.
+    pub fn set_in_flight(&self, checks: usize) {
+        self.owned.0.lock().board.set_in_flight(checks);
+        self.owned.0.changed.notify_one();
+    }
+
     /// The time on the checks' clock, for the moments in reports.
     #[must_use]
     pub fn now(&self) -> Duration {

@@ -21,7 +21,7 @@ pub(super) struct Schedule<K> {
     places: HashMap<K, Place>,
     /// Those that wait, by when they are due.
     waiting: BTreeMap<Slot, K>,
-    /// Those under way, by when their lease ends. No longer than `most`.
+    /// Those under way, by when their lease ends. No longer than `most`, or than it was before.
     flying: BTreeMap<Slot, K>,
     most: usize,
     turns: u64,
@@ -88,6 +88,11 @@ impl<K: Copy + Eq + Hash> Schedule<K> {
             turns: 0,
             seed,
         }
+    }
+
+    /// At most `most` go at once from now on. Those under way go on.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most.max(1);
     }
 
     /// Checks `key` from `now` on. What is told of it later than `lease` after it has begun comes

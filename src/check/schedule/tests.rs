@@ -286,3 +286,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn room_that_is_made_or_taken_away_counts_from_the_next_that_begins() {
+    let mut schedule = Schedule::new(1, 7);
+    for key in 0..4_u32 {
+        schedule.insert(key, ms(1000), ms(0));
+    }
+    let begun = |schedule: &mut Schedule<u32>| {
+        std::iter::from_fn(|| schedule.begin(ms(0))).collect::<Vec<_>>()
+    };
+    let first = begun(&mut schedule);
+    assert_eq!(first.len(), 1);
+    schedule.set_most(3);
+    assert_eq!(schedule.next_due(), Some(ms(0)));
+    assert_eq!(begun(&mut schedule).len(), 2);
+    schedule.set_most(0);
+    schedule.end(first[0].0, first[0].1, steady(ms(1000)), ms(0));
+    assert!(begun(&mut schedule).is_empty(), "two are under way still");
+}
