@@ -117,6 +117,7 @@ struct Subscriber {
     dial: Endpoint,
     last: Option<LastCheck>,
     checks: u64,
+    failed: u64,
 }
 
 impl Board {
@@ -189,6 +190,7 @@ impl Board {
             dial,
             last: None,
             checks: 0,
+            failed: 0,
         };
         self.subscribers.insert(id, subscriber);
         Ok(handle)
@@ -259,8 +261,10 @@ impl Board {
             let Some(subscriber) = self.subscribers.get_mut(id) else {
                 continue;
             };
-            subscriber.last = Some(LastCheck::of(finding, now));
-            subscriber.checks = subscriber.checks.saturating_add(1);
+            let last = LastCheck::of(finding, now);
+            subscriber.checks += 1;
+            subscriber.failed += u64::from(last.is_failed());
+            subscriber.last = Some(last);
             let word_id = subscriber.word.id();
             if let Some(word) = self.words.get_mut(&word_id)
                 && !told.contains(&word_id)
@@ -291,6 +295,7 @@ impl Board {
             },
             successes: status.successes,
             checks: subscriber.checks,
+            failed: subscriber.failed,
             last: subscriber.last.clone(),
             weight_percent,
             availability,

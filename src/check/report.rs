@@ -125,6 +125,8 @@ pub struct Report {
     pub successes: u8,
     /// Checks that have ended since it was subscribed to.
     pub checks: u64,
+    /// Those of them that it did not pass, by its own fault.
+    pub failed: u64,
     /// What the last check found; `None` before the first has ended.
     pub last: Option<LastCheck>,
     /// The share of its usual weight that it wants, in percent.
@@ -193,6 +195,14 @@ impl Finding {
     }
 }
 
+impl LastCheck {
+    /// Whether the server failed, and not this host.
+    pub(super) fn is_failed(&self) -> bool {
+        let failure = self.result.as_ref().err();
+        failure.is_some_and(|failure| failure.outcome() != Outcome::LocalFault)
+    }
+}
+
 impl Report {
     /// That of a server of which nothing is known.
     pub(super) fn pending(address: SocketAddr) -> Self {
@@ -202,6 +212,7 @@ impl Report {
             failures: 0,
             successes: 0,
             checks: 0,
+            failed: 0,
             last: None,
             weight_percent: 100,
             availability: Availability::Ready,

@@ -81,7 +81,7 @@ impl Word {
 
 impl Subscriber {
     fn has_failed(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| last.result.is_err())
+        self.last.as_ref().is_some_and(LastCheck::is_failed)
     }
 }
 
