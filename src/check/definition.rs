@@ -101,6 +101,24 @@ impl Definition {
     }
 }
 
+impl Kind {
+    /// The same, asking for `host` (`Host`, `:authority`) where it does not say itself for which.
+    /// Nothing changes where nobody is asked for.
+    ///
+    /// # Errors
+    ///
+    /// It is no host, with or without a port.
+    pub fn asking_for(self, host: &str) -> Result<Self, DefinitionError> {
+        Ok(match self {
+            Self::Http(http) if http.asked_host().is_none() => Self::Http(http.host(host)?),
+            Self::Grpc(grpc) if grpc.asked_authority().is_none() => {
+                Self::Grpc(grpc.authority(host)?)
+            }
+            other => other,
+        })
+    }
+}
+
 impl Tls {
     /// By TLS, the certificate holding `name` (a host name or an IP address).
     ///
@@ -379,6 +397,20 @@ mod tests {
         }
         let zero = Timing::default().policy(0, 2).unwrap_err();
         assert_eq!(zero.to_string(), "max_fails must be at least 1");
+    }
+
+    #[test]
+    fn a_host_is_put_in_where_none_is_said() {
+        let http = || Http::new("/").unwrap();
+        let given = Kind::Http(http().host("a.test").unwrap());
+        let put_in = Kind::Http(http()).asking_for("a.test").unwrap();
+        assert_eq!(put_in, given);
+        assert_eq!(given.clone().asking_for("b.test").unwrap(), given);
+        let grpc = Kind::Grpc(Grpc::default().authority("a.test").unwrap());
+        let put_in = Kind::Grpc(Grpc::default()).asking_for("a.test").unwrap();
+        assert_eq!(put_in, grpc);
+        assert_eq!(Kind::Connect.asking_for("a.test").unwrap(), Kind::Connect);
+        assert!(Kind::Http(http()).asking_for("a b").is_err());
     }
 
     #[test]
