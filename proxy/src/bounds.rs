@@ -25,6 +25,9 @@ pub struct Limits {
     pub idle_origins: usize,
     /// Names being looked up at a time, per worker, each on a thread. Default 32.
     pub lookups: usize,
+    /// Checks of servers under way at a time, in the whole process. Default 64. Each has a connection
+    /// open, for a millisecond or for as long as it may take; those that are due wait their turn.
+    pub checks: usize,
     /// Memory that the process may use. Default: what its control group may.
     pub memory: Memory,
 }
@@ -101,6 +104,7 @@ impl Default for Limits {
             idle_per_origin: 256,
             idle_origins: 1024,
             lookups: 32,
+            checks: 64,
             memory: Memory::Auto,
         }
     }

@@ -22,9 +22,9 @@ use hyper::{Method, StatusCode};
 use risefall::{Cause, Policy};
 use risefall_proxy::net::tls::Identity;
 use risefall_proxy::plan::site::{HostPattern, Match, PathRule, Rewrite};
-use risefall_proxy::plan::upstream::{Check, CheckKind, Queue, Retries};
+use risefall_proxy::plan::upstream::{Queue, Retries};
 use risefall_proxy::plan::{
-    ActionDraft, Admin, Draft, RouteDraft, SiteDraft, SiteTlsDraft, UpstreamDraft,
+    ActionDraft, Admin, Check, Draft, RouteDraft, SiteDraft, SiteTlsDraft, UpstreamDraft,
 };
 use serde_json::Value;
 use sites::{route_to, server_of, site_by, site_of};
@@ -82,7 +82,7 @@ async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
             HostPattern::Wildcard("shop.example".to_owned()),
         ];
         draft.upstreams[0].service = Some(service);
-        draft.upstreams[0].check = Some(Check::of(CheckKind::Tcp));
+        draft.upstreams[0].check = Some(Check::of(risefall::check::Kind::Connect));
         draft.upstreams[0].retries = Retries {
             statuses: vec![StatusCode::SERVICE_UNAVAILABLE],
             ..Retries::default()

@@ -1,6 +1,7 @@
 //! From a tree, as a file or flags say it, to settings that can be run, or to all that is wrong.
 
 mod bounds;
+mod check;
 mod group;
 mod policy;
 mod site;

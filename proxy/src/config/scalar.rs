@@ -4,6 +4,7 @@
 
 mod http;
 mod name;
+mod octets;
 mod secret;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ pub use crate::bounds::Memory;
 use crate::units;
 pub use http::{Location, OwnField, Percent, RequestPath, RoutePath, Statuses};
 pub use name::{Authority, CertName, CookieName, HashBy, Parameter, Service, SiteHost};
+pub use octets::{BodyPattern, Octets};
 pub use secret::{Fields, Secret};
 
 /// A form of text.
@@ -84,7 +86,7 @@ pub(super) fn hold(name: &str, text: &str) -> Option<Result<(), String>> {
     fn read<T: Form>(text: &str) -> Result<(), String> {
         T::read(text).map(|_| ())
     }
-    let reads: [(&str, Read); 25] = [
+    let reads: [(&str, Read); 27] = [
         (Duration::NAME, read::<Duration>),
         (Patience::NAME, read::<Patience>),
         (Bytes::NAME, read::<Bytes>),
@@ -110,6 +112,8 @@ pub(super) fn hold(name: &str, text: &str) -> Option<Result<(), String>> {
         (Authority::NAME, read::<Authority>),
         (CertName::NAME, read::<CertName>),
         (Parameter::NAME, read::<Parameter>),
+        (Octets::NAME, read::<Octets>),
+        (BodyPattern::NAME, read::<BodyPattern>),
     ];
     if name == PATH {
         return Some(read::<PathBuf>(text));
@@ -413,5 +417,7 @@ mod tests {
         reads_back::<Authority>();
         reads_back::<CertName>();
         reads_back::<Parameter>();
+        reads_back::<Octets>();
+        reads_back::<BodyPattern>();
     }
 }

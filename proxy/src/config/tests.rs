@@ -366,6 +366,13 @@ const SAMPLES: &[&str] = &[
     "[upstream.a]\nservers = [\"a:1\"]\nsticky = {}",
     "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"tcp\", expect = \"204\" }",
     "[upstream.a]\nservers = [\"a:1\"]\ncheck = { path = \"/\" }",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"grpc\", service = \"shop.Cart\" }",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"udp\", send = 'ping\\n', receive = \"pong\" }",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"tcp\", receive = '\\q' }",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"http\", body_pattern = \"(\" }",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"http\", jitter = 5, start = \"down\", http = \"h2\" }",
+    "[upstream.a]\nservers = [\"a:1\"]\ncheck = { type = \"tls\" }",
+    "[limits]\nchecks = 0",
     "[upstream.a]\nservers = [\"a:1\"]\nhash_by = \"header:x-a\"",
     "[upstream.a]\nservers = [\"a:1\"]\nhash_by = \"header:\"",
     "[site.a]\nlisten = \"0.0.0.0:80\"\nhosts = [\"*.a.b\"]\nh2c = true",
@@ -422,6 +429,8 @@ fn a_general_validator_and_the_types_say_the_same() {
         "authority",
         "certificate-name",
         "parameter",
+        "bytes",
+        "pattern",
     ] {
         options = options.with_format(name, move |text: &str| {
             scalar::hold(name, text).is_some_and(|held| held.is_ok())

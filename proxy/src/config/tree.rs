@@ -219,6 +219,10 @@ pub struct Limits {
     /// Names being looked up at a time, per thread.
     #[schemars(range(min = 1, max = 1024))]
     pub lookups: u16,
+    /// Checks of servers under way at a time, in the whole process; those that are due wait their
+    /// turn. Each has a connection open for as long as it takes.
+    #[schemars(range(min = 1, max = 4096))]
+    pub checks: u16,
     /// Idle connections kept to one origin, per thread.
     #[schemars(range(min = 0, max = 65_535))]
     pub idle_per_origin: u16,
@@ -343,6 +347,7 @@ impl Default for Limits {
             tunnel_timeout: Said(Patience(timeouts.tunnel)),
             resolve_timeout: Said(timeouts.resolve),
             lookups: small(limits.lookups),
+            checks: small(limits.checks),
             idle_per_origin: small(limits.idle_per_origin),
             idle_origins: small(limits.idle_origins),
             pool_idle_timeout: Said(timeouts.pool_idle),

@@ -4,6 +4,7 @@
 //! and refuses what must not run. A [`Plan`] can only come from there, so every rule about what is
 //! allowed stands here once, whoever asks: the command line, a file, a test.
 
+pub mod check;
 mod draft;
 mod error;
 pub mod listen;
@@ -22,6 +23,7 @@ pub use crate::bounds::{Limits, Timeouts};
 pub use crate::upstream::balance::Balance;
 pub use crate::upstream::group::Server;
 pub use crate::upstream::parent::KeyBy;
+pub use check::Check;
 pub(crate) use draft::overlap;
 pub use draft::{
     ActionDraft, Draft, ForwardDraft, RouteDraft, SiteDraft, SiteTlsDraft, UpstreamDraft,

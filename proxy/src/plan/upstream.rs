@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderName, HeaderValue};
 use risefall::{GroupPolicy, Policy};
 
-use super::{Balance, KeyBy, Server};
+use super::{Balance, Check, KeyBy, Server};
 use crate::net::tls::ClientTls;
 
 /// A group of servers.
@@ -98,42 +97,6 @@ pub struct Queue {
     pub timeout: Duration,
 }
 
-/// How a server is asked whether it works.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Check {
-    /// With what.
-    pub kind: CheckKind,
-    /// From one to the next. Default 5 s.
-    pub interval: Duration,
-    /// How long one may take. Default 2 s.
-    pub timeout: Duration,
-    /// Failures in a row that take a server down. Default 3.
-    pub fall: u8,
-    /// Successes in a row that bring it up. Default 2.
-    pub rise: u8,
-}
-
-/// With what a server is asked.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CheckKind {
-    /// A connection, by TLS if the group's are.
-    Tcp,
-    /// A request.
-    Http {
-        /// Its path and query.
-        path: String,
-        /// Its method. Default GET.
-        method: hyper::Method,
-        /// Its `Host`; `None` for the server's name and port.
-        host: Option<HeaderValue>,
-        /// More of its fields.
-        headers: Vec<(HeaderName, HeaderValue)>,
-        /// Ranges of statuses that are right, each by its least and its greatest; never empty.
-        /// Default 200 to 399.
-        expect: Vec<(u16, u16)>,
-    },
-}
-
 impl Upstream {
     /// Its name in the configuration.
     #[must_use]
@@ -169,20 +132,6 @@ pub fn usual_group() -> GroupPolicy {
     let builder = builder.spare_single(false);
     let policy = builder.slow_calls(Duration::from_secs(1), 0).build();
     policy.unwrap_or_default()
-}
-
-impl Check {
-    /// One of this kind, all else by default.
-    #[must_use]
-    pub fn of(kind: CheckKind) -> Self {
-        Self {
-            kind,
-            interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(2),
-            fall: 3,
-            rise: 2,
-        }
-    }
 }
 
 impl Default for Retries {

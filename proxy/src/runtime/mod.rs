@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use risefall::judge::Judge;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admin::Report;
 use crate::admin::operator::Operator;
@@ -39,6 +39,7 @@ use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::tally::Tallies;
+use crate::upstream::check::Checks;
 use crate::upstream::evidence::Evidences;
 use clients::Clients;
 use force::Difference;
@@ -53,6 +54,8 @@ use worker::Command;
 pub struct Running {
     force: Arc<ArcSwap<InForce>>,
     counters: Arc<[Arc<Counters>]>,
+    /// That another plan is in force, for upkeep that need not wait for its next look.
+    renewed: Arc<Notify>,
     workers: Vec<mpsc::UnboundedSender<Command>>,
     admin: Option<SocketAddr>,
     admin_path: Option<PathBuf>,
@@ -146,6 +149,8 @@ struct Shared {
     clients: Arc<Clients>,
     memory: Arc<memory::Guard>,
     evidences: Arc<Evidences>,
+    checks: Arc<Checks>,
+    renewed: Arc<Notify>,
     counters: Arc<[Arc<Counters>]>,
     cut: Arc<AtomicUsize>,
 }
@@ -238,6 +243,8 @@ pub fn start_with(
     let force = Arc::new(ArcSwap::from_pointee(force));
     let memory = Arc::new(memory::Guard::new(workers));
     let evidences = Arc::<Evidences>::default();
+    let checks = Arc::new(Checks::new(force.load().plan.limits.checks));
+    let renewed = Arc::<Notify>::default();
     let counters: Arc<[_]> = (0..workers).map(|_| Arc::default()).collect();
     let shared = Arc::new(Shared {
         force: Arc::clone(&force),
@@ -246,6 +253,8 @@ pub fn start_with(
         clients: Arc::default(),
         memory: Arc::clone(&memory),
         evidences: Arc::clone(&evidences),
+        checks: Arc::clone(&checks),
+        renewed: Arc::clone(&renewed),
         counters: Arc::clone(&counters),
         cut: Arc::clone(&cut),
     });
@@ -275,6 +284,7 @@ pub fn start_with(
     let running = Running {
         force,
         counters,
+        renewed,
         workers: senders,
         admin,
         admin_path,
@@ -346,6 +356,7 @@ impl Running {
             plan: Arc::new(plan),
             generation: changes.generation,
         }));
+        self.renewed.notify_one();
         self.give_out(bound);
         let ids: Vec<_> = removed.iter().map(|one| one.id).collect();
         self.close(&ids, drain).await;

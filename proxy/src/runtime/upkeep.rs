@@ -2,43 +2,152 @@
 //! looks whether certificates have been exchanged.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use risefall::{State, Transition, Transitions};
+use risefall::{Registry, State, Transition, Transitions};
 
 use super::Shared;
 use super::force::InForce;
-use crate::net::tls::{ClientTls, Identity, refresh_all};
+use crate::net::tls::{Identity, refresh_all};
 use crate::plan::Upstream;
-use crate::plan::upstream::Check;
 use crate::serve::context::Context;
 use crate::telemetry::log;
-use crate::upstream::check::{CheckTls, Checked, Checker};
-use crate::upstream::evidence::{Evidence, Evidences};
+use crate::upstream::check::{Checked, Checks};
+use crate::upstream::evidence::Evidence;
 use crate::upstream::groups::Means;
+use crate::upstream::members::Members;
 
 /// Keeps servers checked as long as it is polled, on the worker's `LocalSet`. Which servers there
 /// are is looked at again and again, since names lead to others in their own time; between two
 /// looks the checks go on.
 pub(super) async fn check(shared: Arc<Shared>, context: Rc<Context>) {
-    let checker = Checker::new();
-    tokio::task::spawn_local(Rc::clone(&checker).run());
-    let mut last: Vec<Sameness> = Vec::new();
+    let checks = Arc::clone(&shared.checks);
+    tokio::task::spawn_local(async move { checks.run().await });
+    let mut last: Option<Looked> = None;
     let mut words = Words::default();
     loop {
         let force = shared.force.load_full();
-        words.tell(&force, &shared.evidences);
-        let wanted = wanted(&force, &shared, &context).await;
-        let (keys, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
-        if keys != last {
-            last = keys;
-            checker.set(wanted);
+        words.tell(&force, &shared);
+        let Some(looked) = Looked::at(&force, &shared, &context).await else {
+            // There is another plan by now.
+            continue;
+        };
+        if last.as_ref() != Some(&looked) {
+            shared.checks.set_in_flight(force.plan.limits.checks);
+            shared.checks.set(looked.wanted(&shared.checks));
+            last = Some(looked);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        // Another plan is followed at once.
+        let _ = tokio::time::timeout(LOOK_EVERY, shared.renewed.notified()).await;
     }
+}
+
+/// The groups that are checked, and what there is of them at one time.
+struct Looked {
+    generation: u64,
+    groups: Vec<CheckedGroup>,
+}
+
+struct CheckedGroup {
+    upstream: Arc<Upstream>,
+    evidence: Arc<Evidence>,
+    members: Rc<Members>,
+    dials: Registry,
+}
+
+impl Looked {
+    /// `None` if another plan came in force meanwhile: names may be waited for, and what is asked
+    /// for by an old plan must not be judged by it anew.
+    async fn at(force: &InForce, shared: &Shared, context: &Context) -> Option<Self> {
+        let means = Means {
+            judge: &force.judge,
+            evidences: &shared.evidences,
+            own: force.own.clone(),
+            ticks: &context.ticks,
+            groups: &context.groups,
+            tallies: &force.tallies,
+            // The one who is called for this: see `worker::work`.
+            worker: 0,
+            generation: force.generation,
+        };
+        let mut groups = Vec::new();
+        for upstream in &force.plan.upstreams {
+            if upstream.check.is_none() {
+                continue;
+            }
+            if shared.force.load().generation != force.generation {
+                return None;
+            }
+            let (group, evidence) = (means.group(upstream), means.evidence(upstream));
+            // Where it fails the lookup has said so.
+            if let Ok(members) = group.members(context.dialler.resolver()).await {
+                groups.push(CheckedGroup {
+                    evidence,
+                    members,
+                    // A judge of another kind keeps what its dials meet to itself.
+                    dials: group.judge().registry().cloned().unwrap_or_else(nobodys),
+                    upstream: Arc::clone(upstream),
+                });
+            }
+        }
+        let is_in_force = shared.force.load().generation == force.generation;
+        is_in_force.then_some(Self {
+            generation: force.generation,
+            groups,
+        })
+    }
+
+    fn wanted(&self, checks: &Checks) -> Vec<Checked> {
+        let groups = self.groups.iter();
+        groups.flat_map(|group| group.wanted(checks)).collect()
+    }
+}
+
+/// Nothing has changed while all are the same values.
+impl PartialEq for Looked {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&CheckedGroup, &CheckedGroup)| {
+            Rc::ptr_eq(&one.members, &other.members) && one.evidence == other.evidence
+        };
+        self.generation == other.generation
+            && self.groups.len() == other.groups.len()
+            && self.groups.iter().zip(&other.groups).all(is_same)
+    }
+}
+
+impl CheckedGroup {
+    fn wanted(&self, checks: &Checks) -> Vec<Checked> {
+        let Some(check) = &self.upstream.check else {
+            return Vec::new();
+        };
+        let name: Arc<str> = self.upstream.name.as_str().into();
+        let members = self.members.all().filter_map(|member| {
+            let tls = match &self.upstream.tls {
+                None => None,
+                Some(tls) => Some(checks.tls(tls, &member.host)?),
+            };
+            let made = check.definition(&member.target()?, tls);
+            let refused = |error: &_| {
+                let server = member.address;
+                tracing::error!(upstream = %name, %server, %error, "cannot be checked");
+            };
+            Some(Checked {
+                upstream: Arc::clone(&name),
+                address: member.address,
+                definition: Arc::new(made.inspect_err(refused).ok()?),
+                thresholds: check.thresholds,
+                evidence: Arc::clone(&self.evidence),
+                dials: self.dials.clone(),
+            })
+        });
+        members.collect()
+    }
+}
+
+fn nobodys() -> Registry {
+    Registry::builder().capacity(1).build()
 }
 
 /// What traffic and checks say of the servers of each upstream, as it changes.
@@ -47,22 +156,23 @@ struct Words(HashMap<String, [Option<Transitions>; 2]>);
 
 impl Words {
     /// Logs what has changed since the last time.
-    fn tell(&mut self, force: &InForce, evidences: &Evidences) {
+    fn tell(&mut self, force: &InForce, shared: &Shared) {
         self.0
             .retain(|name, _| force.plan.upstreams().any(|one| one.name() == name));
         for upstream in force.plan.upstreams() {
-            let Some(evidence) = evidences.find(upstream.name()) else {
+            let Some(evidence) = shared.evidences.find(upstream.name()) else {
                 // No worker has asked for it yet.
                 continue;
             };
             let words = self.0.entry(upstream.name().to_owned()).or_default();
             let [traffic, checks] = words;
+            let name = upstream.name();
             let changes = traffic.get_or_insert_with(|| evidence.group().subscribe(CHANGES_KEPT));
             // Servers come and go: that is no change of their health.
             let is_known =
                 |change: &Transition| change.to != State::Drained && change.from != State::Drained;
             for change in changes.filter(is_known) {
-                log::service_transition(upstream.name(), "traffic", &change);
+                log::service_transition(name, "traffic", &change, None);
             }
             let Some(registry) = evidence.checks() else {
                 *checks = None;
@@ -70,86 +180,22 @@ impl Words {
             };
             let changes = checks.get_or_insert_with(|| registry.subscribe(CHANGES_KEPT));
             for change in changes {
-                log::service_transition(upstream.name(), "check", &change);
+                let reason = reason(shared, name, &change);
+                log::service_transition(name, "check", &change, reason.as_deref());
             }
         }
     }
 }
 
-/// What makes a checked server another one.
-#[derive(Clone, PartialEq)]
-struct Sameness {
-    upstream: Arc<str>,
-    address: SocketAddr,
-    check: Check,
-    tls: Option<Arc<ClientTls>>,
-    evidence: Arc<Evidence>,
-}
-
-async fn wanted(force: &InForce, shared: &Shared, context: &Context) -> Vec<(Sameness, Checked)> {
-    let means = Means {
-        judge: &force.judge,
-        evidences: &shared.evidences,
-        own: force.own.clone(),
-        ticks: &context.ticks,
-        groups: &context.groups,
-        tallies: &force.tallies,
-        // The one who is called for this: see `worker::work`.
-        worker: 0,
-        generation: force.generation,
-    };
-    let mut all = Vec::new();
-    for upstream in force.plan.upstreams() {
-        if upstream.check.is_some() {
-            all.extend(checked(upstream, &means, context).await);
-        }
+/// Why checks took the server down, in their own words; or what the server has said of itself.
+fn reason(shared: &Shared, upstream: &str, change: &Transition) -> Option<String> {
+    let report = shared.checks.seen(upstream, change.address)?.report;
+    let failure = report.last?.result.err();
+    match change.to {
+        State::Down => failure.map(|failure| failure.to_string()),
+        State::Drained => Some(format!("it says {}", report.availability.name())),
+        _ => None,
     }
-    all
-}
-
-async fn checked(
-    upstream: &Upstream,
-    means: &Means<'_>,
-    context: &Context,
-) -> Vec<(Sameness, Checked)> {
-    let Some(check) = &upstream.check else {
-        return Vec::new();
-    };
-    let group = means.group(upstream);
-    let resolver = context.dialler.resolver();
-    let Ok(members) = group.members(resolver).await else {
-        // The lookup has said so.
-        return Vec::new();
-    };
-    let evidence = means.evidence(upstream);
-    let name: Arc<str> = upstream.name.as_str().into();
-    let members = members.all().filter_map(|member| {
-        let tls = match &upstream.tls {
-            None => None,
-            Some(tls) => Some(CheckTls {
-                config: tls.offering(&[b"http/1.1"]),
-                name: tls.server_name(&member.host).ok()?,
-            }),
-        };
-        let sameness = Sameness {
-            upstream: Arc::clone(&name),
-            address: member.address,
-            check: check.clone(),
-            tls: upstream.tls.clone(),
-            evidence: Arc::clone(&evidence),
-        };
-        let checked = Checked {
-            upstream: Arc::clone(&name),
-            address: member.address,
-            target: member.target()?,
-            check: check.clone(),
-            tls,
-            evidence: Arc::clone(&evidence),
-            dials: Arc::clone(group.judge()),
-        };
-        Some((sameness, checked))
-    });
-    members.collect()
 }
 
 /// Looks at the files of all certificates again and again, off the event loop: a stat of each, and

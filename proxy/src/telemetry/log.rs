@@ -81,8 +81,9 @@ pub fn transition(change: &Transition) {
     }
 }
 
-/// Logs a change of what `by` (traffic or checks) says of a server of `upstream`.
-pub fn service_transition(upstream: &str, by: &str, change: &Transition) {
+/// Logs a change of what `by` (traffic or checks) says of a server of `upstream`, and the `reason`
+/// in words if there are any.
+pub fn service_transition(upstream: &str, by: &str, change: &Transition, reason: Option<&str>) {
     let server = change.address;
     let cause = change.cause.map(|cause| cause.to_string());
     match change.to {
@@ -91,11 +92,11 @@ pub fn service_transition(upstream: &str, by: &str, change: &Transition) {
         }
         State::Down => {
             let failures = change.evidence;
-            tracing::warn!(upstream, %server, by, cause, failures, "server is down");
+            tracing::warn!(upstream, %server, by, cause, failures, reason, "server is down");
         }
         State::Probing => tracing::info!(upstream, %server, by, "server is probed"),
         State::Up => tracing::info!(upstream, %server, by, "server is up"),
-        state => tracing::info!(upstream, %server, by, "server is {state}"),
+        state => tracing::info!(upstream, %server, by, reason, "server is {state}"),
     }
 }
 

@@ -25,12 +25,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use risefall::{
-    Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Recovery, Registry, Weight,
+    Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Registry, Weight,
 };
 
 use self::presence::Present;
 pub use self::presence::{Found, Presence};
-use crate::plan::upstream::{Check, Service};
+use crate::plan::Check;
+use crate::plan::upstream::Service;
 
 /// The evidence of all groups, by name. One for the process; asked only when plans change.
 #[derive(Debug, Default)]
@@ -86,7 +87,7 @@ impl Evidences {
         let policy = policy.service(traffic_policy(&service.policy)).build();
         // It was valid, and what is said of answers cannot make it otherwise.
         let policy = policy.unwrap_or_default();
-        let checks = check.map(checks_policy);
+        let checks = check.map(Check::policy);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let evidence = match known.get(name) {
             Some(known) if known.is_judged_by(&policy, checks.as_ref(), dials) => {
@@ -291,23 +292,6 @@ fn traffic_policy(policy: &Policy) -> Policy {
     builder.build().unwrap_or_else(|_| policy.clone())
 }
 
-/// `fall` failures in a row take down, `rise` successes in a row bring up, and nothing else does
-/// while checks are made.
-fn checks_policy(check: &Check) -> Policy {
-    let round = check.interval.saturating_add(check.timeout);
-    let lasts = round.saturating_mul(ROUNDS);
-    let policy = Policy::builder()
-        .max_fails(check.fall.max(1))
-        .min_rises(check.rise.max(1))
-        .fail_timeout(lasts.clamp(EVIDENCE_LEAST, EVIDENCE_MOST))
-        // No permits: nobody but the checker records here.
-        .recovery(Recovery::Open)
-        .weight(Cause::BadGateway, Weight::Count)
-        .weight(Cause::ServerError, Weight::Count)
-        .weight(Cause::Slow, Weight::Count);
-    policy.build().unwrap_or_default()
-}
-
 /// On the clock of the dials, which a group compares it with.
 fn registry(policy: Policy, dials: &Registry) -> Registry {
     // Servers are pinned by their handles and free of the capacity.
@@ -320,19 +304,12 @@ fn registry(policy: Policy, dials: &Registry) -> Registry {
 
 /// Addresses of one group without a handle, for what ends after its server has gone.
 const CAPACITY: usize = 1024;
-/// Checks that may be left out, or wait for their turn, before what they found is forgotten.
-const ROUNDS: u32 = 10;
-/// With all checks of the process in a row that is long enough.
-const EVIDENCE_LEAST: Duration = Duration::from_secs(10 * 60);
-/// What a policy can hold.
-const EVIDENCE_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
-    use risefall::State;
+    use risefall::{Recovery, State};
 
     use super::*;
-    use crate::plan::upstream::CheckKind;
 
     fn service(fails: u8) -> Service {
         let policy = Policy::builder()
@@ -348,13 +325,7 @@ mod tests {
     }
 
     fn check() -> Check {
-        Check {
-            kind: CheckKind::Tcp,
-            interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(2),
-            fall: 3,
-            rise: 2,
-        }
+        Check::of(risefall::check::Kind::Connect)
     }
 
     fn address() -> SocketAddr {
@@ -373,7 +344,7 @@ mod tests {
         let terms = Terms {
             policy: policy.build().unwrap(),
             dials: made(Policy::default()),
-            checks: made(checks_policy(&check())),
+            checks: made(check().policy()),
         };
         (Evidence::by(terms, true), clock)
     }
@@ -484,7 +455,7 @@ mod tests {
         checks.record(Outcome::Success);
         assert!(checks.is_fall_down());
         // A checker that has stopped says nothing in the end.
-        clock.advance(EVIDENCE_LEAST + Duration::from_secs(1));
+        clock.advance(check().policy().fail_timeout() + Duration::from_secs(1));
         assert!(!checks.is_fall_down());
     }
 

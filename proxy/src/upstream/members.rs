@@ -264,7 +264,8 @@ mod tests {
     use super::*;
     use crate::net::guard::Guard;
     use crate::net::resolve::{Resolver, SystemNames};
-    use crate::plan::upstream::{Check, CheckKind, Service, usual_group};
+    use crate::plan::Check;
+    use crate::plan::upstream::{Service, usual_group};
     use crate::proto::Target;
     use crate::telemetry::tally::Tally;
     use crate::upstream::evidence::{Evidence, Evidences};
@@ -287,13 +288,8 @@ mod tests {
             statuses: Vec::new(),
         };
         let second = Duration::from_secs(1);
-        let check = Check {
-            kind: CheckKind::Tcp,
-            interval: second,
-            timeout: second,
-            fall: 1,
-            rise: 1,
-        };
+        let mut check = Check::of(risefall::check::Kind::Connect);
+        (check.thresholds.fall, check.thresholds.rise) = (1, 1);
         let evidence = Evidences::default().get("api", &service, Some(&check), &dials);
         let servers = (1..=usual).chain([9]).map(|port| Server {
             target: Target::parse(&address(port).to_string()).unwrap(),

@@ -16,7 +16,8 @@ use risefall::judge::Judge;
 use risefall::{Cause, Outcome, Policy, Registry};
 use risefall_proxy::net::guard::Guard;
 use risefall_proxy::net::resolve::{Resolver, SystemNames};
-use risefall_proxy::plan::upstream::{Check, CheckKind, Service};
+use risefall_proxy::plan::Check;
+use risefall_proxy::plan::upstream::Service;
 use risefall_proxy::proto::Target;
 use risefall_proxy::telemetry::tally::Tally;
 use risefall_proxy::upstream::balance::Balance;
@@ -51,7 +52,7 @@ impl Servers {
         let policy = policy.build().unwrap();
         let dials = Registry::new(policy.clone());
         let service = Service::by(policy);
-        let check = Check::of(CheckKind::Tcp);
+        let check = Check::of(risefall::check::Kind::Connect);
         let evidence = Evidences::default().get("app", &service, Some(&check), &dials);
         let judge: Arc<dyn Judge> = Arc::new(dials.clone());
         let group = Rc::new(Group::new(GroupParts {

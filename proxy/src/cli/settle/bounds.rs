@@ -16,6 +16,7 @@ pub(super) fn limits(said: &tree::Limits) -> Limits {
         idle_per_origin: said.idle_per_origin.into(),
         idle_origins: said.idle_origins.into(),
         lookups: said.lookups.into(),
+        checks: said.checks.into(),
         memory: said.memory.0,
     }
 }

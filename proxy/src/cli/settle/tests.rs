@@ -1,7 +1,9 @@
+use risefall::check::{BodyMatch, Http, Kind, Start, Statuses, Version};
+
 use super::*;
 use crate::config;
 use crate::plan::site::{Action, PathRule};
-use crate::plan::upstream::{CheckKind, HttpVersion};
+use crate::plan::upstream::HttpVersion;
 use crate::plan::{Engine, KeyBy};
 
 /// A file with a certificate and its key beside it.
@@ -87,10 +89,25 @@ fn all_that_is_said_of_a_site_and_its_servers_is_in_the_plan() {
         })
         .unwrap()
     );
-    let CheckKind::Http { expect, .. } = &api.check.as_ref().unwrap().kind else {
-        panic!();
-    };
-    assert_eq!(expect, &[(200, 299), (404, 404)]);
+    let check = api.check.as_ref().unwrap();
+    let wanted = Http::new("/healthz?full").unwrap();
+    let wanted = wanted
+        .version(Version::Http2)
+        .statuses(Statuses::new([(200, 299), (404, 404)]).unwrap())
+        .body(BodyMatch::Contains(b"ok\r\n".to_vec()))
+        .header("x-check", "1")
+        .and_then(|http| http.agent_header("x-agent"))
+        .unwrap();
+    assert_eq!(check.kind, Kind::Http(wanted));
+    assert_eq!(check.thresholds.start, Start::NotEligible);
+    let timing = check.timing;
+    let times = [
+        timing.interval(),
+        timing.fast_interval(),
+        timing.down_interval(),
+    ];
+    assert_eq!(times.map(|time| time.as_millis()), [1000, 500, 10_000]);
+    assert_eq!(timing.jitter_percent(), 20);
 }
 
 #[test]
@@ -98,7 +115,7 @@ fn what_excludes_each_other_is_told_of() {
     let text = "\
 [upstream.a]
 servers = [{ weight = 2 }, { address = \"b:1\", srv = \"_a._tcp.b\" }, \"c:1\"]
-check = { type = \"tcp\", path = \"/\", expect = \"204\" }
+check = { type = \"tcp\", path = \"/\", expect = \"204\", host = \"a\", service = \"b\" }
 tls = { cert = \"a.pem\" }
 [site.b]
 listen = \"0.0.0.0:443\"
@@ -122,11 +139,69 @@ headers = { x-a = \"b\", X-A = true }
             "upstream.a.servers[1]: there are both address and srv; expected one of the two",
             "upstream.a.tls.key: is missing, expected the file that belongs to cert",
             "upstream.a.check.path: is of use with type = \"http\" alone",
+            "upstream.a.check.host: is of use with type = \"http\" or \"grpc\" alone",
             "upstream.a.check.expect: is of use with type = \"http\" alone",
+            "upstream.a.check.service: is of use with type = \"grpc\" alone",
             "site.b.route[1]: nothing is said of what becomes of these requests; expected one of \
              upstream, redirect, respond",
         ]
     );
+}
+
+#[test]
+fn every_mistake_of_a_check_is_told_with_what_would_be_right() {
+    let check = |check: &str| {
+        let text = format!(
+            "[forward.a]\nlisten = \"127.0.0.1:0\"\nparent = \"a\"\n\
+             [upstream.a]\nservers = [\"c:1\"]\ncheck = {check}\n"
+        );
+        let told = Folder::new().settle(&text).err().unwrap_or_default();
+        let told = told.into_iter();
+        told.map(|line| line.replace("upstream.a.check.", ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        check(
+            "{ type = \"http\", interval = \"5ms\", fast_interval = \"9s\", jitter = 60, \
+             timeout = \"1h\", body = \"a\", body_pattern = \"b\" }"
+        ),
+        [
+            "body_pattern: there is body already; expected one of the two",
+            "interval: found 5ms, expected from 10ms to 24h",
+            "fast_interval: found 9s, expected from 10ms to 5s, which is interval",
+            "timeout: found 1h, expected from 1ms to 10m",
+            "jitter: found 60%, expected at most 50%",
+        ]
+    );
+    assert_eq!(
+        check("{ type = \"tcp\", send = \"PING\" }"),
+        [
+            "send: proves no more than a connection does; expected receive beside it, what the \
+             answer begins with"
+        ]
+    );
+    assert_eq!(
+        check("{ type = \"udp\", http = \"h2\" }"),
+        [
+            "http: is of use with type = \"http\" alone",
+            "send: is missing, expected the datagram to send, such as \"ping\"",
+            "receive: is missing, expected what the answer begins with, such as \"pong\"",
+        ]
+    );
+    let tls = "{ type = \"udp\", send = \"a\", receive = \"b\" }\ntls = true\n[site.a]\n\
+               listen = \"127.0.0.1:0\"\n[[site.a.route]]\nupstream = \"a\"";
+    let told = check(tls);
+    let type_is_told = told.iter().any(|line| {
+        line.starts_with("type: datagrams are not sent by TLS, which these servers are spoken to")
+    });
+    assert!(type_is_told, "{told:?}");
+    let services = "s".repeat(1025);
+    let told = check(&format!("{{ type = \"grpc\", service = \"{services}\" }}"));
+    assert_eq!(
+        told,
+        ["service: service is 1025 bytes, must be from 1 to 1024"]
+    );
+    assert_eq!(check("{ type = \"grpc\" }"), Vec::<String>::new());
 }
 
 #[test]

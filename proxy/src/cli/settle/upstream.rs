@@ -1,13 +1,13 @@
 //! Groups of servers: from what is said of them to how they are asked.
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use risefall::Policy;
 
-use super::{Refused, group, policy, site, tls};
-use crate::config::scalar::{HashBy, Statuses};
-use crate::config::tree::upstream::{Check, CheckKind, Http, Member, Upstream};
+use super::{Refused, check, group, policy, tls};
+use crate::config::scalar::HashBy;
+use crate::config::tree::upstream::{Http, Member, Upstream};
 use crate::config::tree::{self, Health};
-use crate::plan::upstream::{self as plan, HttpVersion, Queue, Retries, Sticky};
+use crate::plan::upstream::{HttpVersion, Queue, Retries, Sticky};
 use crate::plan::{Balance, KeyBy, Server, UpstreamDraft};
 use crate::proto::{Host, Target};
 
@@ -56,7 +56,7 @@ pub(super) fn draft(
             timeout: said.queue.timeout.0,
         },
         max_requests: said.max_requests,
-        check: (said.check.as_ref()).map(|one| check(&format!("{place}.check"), one, refused)),
+        check: check::of_upstream(&place, said, refused),
         group: group::policy(&place, (&said.group, &said.outliers), refused),
     }
 }
@@ -127,59 +127,6 @@ fn statuses(said: &[u16]) -> Vec<StatusCode> {
     let said = said.iter();
     said.filter_map(|&status| StatusCode::from_u16(status).ok())
         .collect()
-}
-
-fn check(place: &str, said: &Check, refused: &mut Vec<Refused>) -> plan::Check {
-    let kind = match said.kind {
-        CheckKind::Http => request(said),
-        CheckKind::Tcp => {
-            for key in of_requests(said) {
-                let message = "is of use with type = \"http\" alone";
-                refused.push(Refused::new(format!("{place}.{key}"), message));
-            }
-            plan::CheckKind::Tcp
-        }
-    };
-    plan::Check {
-        kind,
-        interval: said.interval.0,
-        timeout: said.timeout.0,
-        fall: said.fall,
-        rise: said.rise,
-    }
-}
-
-fn request(said: &Check) -> plan::CheckKind {
-    let path = said.path.as_ref().map(|path| path.0.0.clone());
-    let expect = said.expect.as_ref().map(|expect| {
-        let expect = expect.as_slice().iter();
-        expect.map(|range| (range.0.0, range.0.1)).collect()
-    });
-    let Statuses(least, most) = Statuses::RIGHT;
-    plan::CheckKind::Http {
-        path: path.unwrap_or_else(|| "/".to_owned()),
-        method: said
-            .method
-            .as_ref()
-            .map_or(Method::GET, |method| method.0.clone()),
-        host: said.host.as_ref().and_then(site::host),
-        headers: site::fields(&said.headers),
-        expect: expect.unwrap_or_else(|| vec![(least, most)]),
-    }
-}
-
-/// Keys that were said and are of a request.
-fn of_requests(said: &Check) -> impl Iterator<Item = &'static str> {
-    let said = [
-        ("path", said.path.is_some()),
-        ("method", said.method.is_some()),
-        ("host", said.host.is_some()),
-        ("headers", !said.headers.is_empty()),
-        ("expect", said.expect.is_some()),
-    ];
-    said.into_iter()
-        .filter(|(_, is_said)| *is_said)
-        .map(|(key, _)| key)
 }
 
 /// SRV records tell the ports.

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Method;
+use hyper::header::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{OneOrMany, Part, True};
 use super::group::{Group, Outliers};
 use crate::config::scalar::{
-    Authority, Bytes, CertName, CookieName, Fields, HashBy, RequestPath, Said, Server, Service,
-    Statuses,
+    Authority, BodyPattern, Bytes, CertName, CookieName, Fields, HashBy, Octets, RequestPath, Said, Server,
+    Service, Statuses,
 };
 
 /// A group of servers.
@@ -214,11 +215,14 @@ pub struct Queue {
     pub timeout: Said<Duration>,
 }
 
-/// How a server is asked whether it works.
+/// How a server is asked whether it works. The first check is made at once, and is the first
+/// verdict.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// With what: `tcp` (a connection, by TLS if the group's are) or `http` (a request).
+    /// With what: `tcp` (a connection, and bytes if any are said), `http` (a request), `grpc` (the
+    /// health protocol, `grpc.health.v1`) or `udp` (a datagram); all but `udp` by TLS if requests
+    /// are.
     #[serde(rename = "type")]
     pub kind: CheckKind,
     /// Path and query of the request. Default: `/`.
@@ -227,19 +231,53 @@ pub struct Check {
     /// Its method. Default: GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Said<Method>>,
-    /// Its `Host`. Default: the server's name and port.
+    /// Its `Host`, and `:authority` of gRPC. Default: the server's name and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Said<Authority>>,
     /// More of its fields.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub headers: Fields,
+    /// In what it is sent. Default: what `http` of the upstream says, and `h1` where that is
+    /// `auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<CheckHttp>,
     /// Statuses that are right: one range or several. Default: `200-399`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<OneOrMany<Said<Statuses>>>,
-    /// How long from one to the next.
+    /// What the body must hold, within its first 64KiB. Default: it is not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Said<Octets>>,
+    /// The same by a regular expression over bytes, in place of `body`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_pattern: Option<Said<BodyPattern>>,
+    /// Field of the answer by which the server speaks for itself: `drain` or `maint` (no new
+    /// requests until it says `ready`), `down` (at once), `up`. Default: none is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_header: Option<Said<HeaderName>>,
+    /// Service that gRPC asks for. Default: the server as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Bytes to send by TCP or UDP, before an answer is expected. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<Said<Octets>>,
+    /// What the answer begins with, by TCP or UDP. Default: a connection is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive: Option<Said<Octets>>,
+    /// How long from the beginning of one to that of the next, 10ms to 24h.
     #[serde(default = "interval")]
     pub interval: Said<Duration>,
-    /// How long one may take before that is a failure.
+    /// The same while a verdict is changing, 10ms to `interval`. Default: 1s, or `interval` if that
+    /// is shorter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast_interval: Option<Said<Duration>>,
+    /// The same while the server is down, 10ms to 24h. Default: `interval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_interval: Option<Said<Duration>>,
+    /// By how much a time between two may be shorter or longer, at most 50%: a part such as
+    /// `"10%"`, or a number of percent.
+    #[serde(default = "jitter")]
+    pub jitter: Part,
+    /// How long one may take before that is a failure, 1ms to 10m.
     #[serde(default = "timeout")]
     pub timeout: Said<Duration>,
     /// Failures in a row that take a server down.
@@ -250,6 +288,10 @@ pub struct Check {
     #[serde(default = "rise")]
     #[schemars(range(min = 1, max = 255))]
     pub rise: u8,
+    /// What a server is before its first check has ended: `up`, or `down` for servers that may not
+    /// be ready when they join.
+    #[serde(default)]
+    pub start: Start,
 }
 
 /// With what a server is asked.
@@ -260,6 +302,29 @@ pub struct Check {
 pub enum CheckKind {
     Tcp,
     Http,
+    Grpc,
+    Udp,
+}
+
+/// In what a request that checks is sent.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CheckHttp {
+    H1,
+    H2,
+}
+
+/// What a server is before its first check has ended.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Start {
+    #[default]
+    Up,
+    Down,
 }
 
 impl Upstream {
@@ -298,11 +363,22 @@ impl Check {
             method: None,
             host: None,
             headers: Fields::default(),
+            http: None,
             expect: None,
+            body: None,
+            body_pattern: None,
+            agent_header: None,
+            service: None,
+            send: None,
+            receive: None,
             interval: interval(),
+            fast_interval: None,
+            down_interval: None,
+            jitter: jitter(),
             timeout: timeout(),
             fall: fall(),
             rise: rise(),
+            start: Start::default(),
         }
     }
 }
@@ -346,6 +422,10 @@ fn interval() -> Said<Duration> {
 
 fn timeout() -> Said<Duration> {
     Said(Duration::from_secs(2))
+}
+
+fn jitter() -> Part {
+    Part::Text(Said(Percent(10)))
 }
 
 fn fall() -> u8 {

@@ -82,7 +82,7 @@ impl Folder {
     }
 
     /// A client that trusts this authority.
-    pub(super) fn client(&self, alpn: &[&[u8]]) -> ClientTls {
+    pub(crate) fn client(&self, alpn: &[&[u8]]) -> ClientTls {
         let spec = ClientSpec {
             roots: Some(self.path("roots.pem")),
             alpn: alpn.iter().map(|&protocol| protocol.to_vec()).collect(),

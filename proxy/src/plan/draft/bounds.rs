@@ -29,6 +29,12 @@ impl Draft {
                 "from 1 to 1024",
             ),
             (
+                "limits.checks",
+                limits.checks,
+                1..=CHECKS_MOST,
+                "from 1 to 4096",
+            ),
+            (
                 "limits.header_size",
                 limits.header_size,
                 HEADER_LEAST..=HEADER_MOST,
@@ -104,6 +110,8 @@ impl Errors {
 /// No machine holds more; and what is computed from it stays far from overflow.
 pub(in crate::plan) const CONNECTIONS_MOST: usize = 1 << 24;
 const LOOKUPS_MOST: usize = 1024;
+/// Each has a connection open.
+const CHECKS_MOST: usize = 4096;
 const THREADS_MOST: usize = 1024;
 /// A browser's head does not fit into less.
 const HEADER_LEAST: usize = 1024;

@@ -10,9 +10,8 @@ use risefall::{GroupPolicy, Policy};
 use super::Errors;
 use crate::net::tls::ClientTls;
 use crate::plan::error::PlanFault;
-use crate::plan::upstream;
-use crate::plan::upstream::{Check, CheckKind, HttpVersion, Queue, Retries, Service, Sticky};
-use crate::plan::{Balance, KeyBy, Server, Upstream};
+use crate::plan::upstream::{self, HttpVersion, Queue, Retries, Service, Sticky};
+use crate::plan::{Balance, Check, KeyBy, Server, Upstream};
 use crate::units;
 
 /// What was said of a group of servers.
@@ -67,9 +66,6 @@ impl UpstreamDraft {
         self.check_servers(&format!("{place}.servers"), errors);
         if let Some(sticky) = &self.sticky {
             check_sticky(&format!("{place}.sticky"), sticky, errors);
-        }
-        if let Some(check) = &self.check {
-            check_check(&format!("{place}.check"), check, errors);
         }
         errors.check_time(format!("{place}.queue.timeout"), self.queue.timeout);
         if self.retries.body_bytes > BODY_MOST {
@@ -159,21 +155,6 @@ fn check_sticky(place: &str, sticky: &Sticky, errors: &mut Errors) {
     }
 }
 
-fn check_check(place: &str, check: &Check, errors: &mut Errors) {
-    errors.check_time(format!("{place}.interval"), check.interval);
-    errors.check_time(format!("{place}.timeout"), check.timeout);
-    let CheckKind::Http { expect, .. } = &check.kind else {
-        return;
-    };
-    if expect.is_empty() {
-        let fault = PlanFault::OutOfRange {
-            found: "no status".to_owned(),
-            expected: "at least one, such as \"200-399\"",
-        };
-        errors.add(format!("{place}.expect"), fault);
-    }
-}
-
 /// Each request may hold this much until its answer begins.
 const BODY_MOST: usize = 16 * 1024 * 1024;
 /// A cookie's age is a number of seconds.
@@ -245,10 +226,6 @@ mod tests {
                 timeout: Duration::ZERO,
                 ..Queue::default()
             },
-            check: Some(Check {
-                interval: Duration::ZERO,
-                ..Check::of(CheckKind::Tcp)
-            }),
             ..UpstreamDraft::of("hub", vec![server("a:1", false)])
         };
         let errors = draft(upstream).resolve().unwrap_err();
@@ -257,7 +234,6 @@ mod tests {
             places,
             [
                 "upstream.hub.sticky.max_age",
-                "upstream.hub.check.interval",
                 "upstream.hub.queue.timeout",
                 "upstream.hub.retries.body_size",
             ]
