@@ -127,9 +127,21 @@ fn an_admin_address_that_a_file_asks_for_is_needed() {
 #[test]
 fn metrics_are_what_the_format_says_and_count_what_happened() {
     let origin = Origin::start();
-    let more = "[upstream.hub]\nservers = [\"127.0.0.1:9\"]\n[site.shop]\nlisten = \"127.0.0.1:0\"\n\
-                [[site.shop.route]]\npath = \"/\"\nupstream = \"hub\"\n";
-    let configured = Configured::start(&file(more));
+    let more = format!(
+        "[upstream.hub]\nservers = [\"127.0.0.1:9\"]\n[upstream.asked]\nservers = [\"{}\"]\n\
+         check = {{ type = \"tcp\", interval = \"1h\" }}\n[site.shop]\nlisten = \"127.0.0.1:0\"\n\
+         [[site.shop.route]]\npath = \"/\"\nupstream = \"hub\"\n",
+        origin.address
+    );
+    let configured = Configured::start(&file(&more));
+    let checked = format!(
+        "risefall_server_checks_total{{upstream=\"asked\",server=\"{}\"}} 1\n",
+        origin.address
+    );
+    until(|| {
+        let (_, text) = http(configured.admin(), "GET", "/metrics", "");
+        text.contains(&checked)
+    });
     for _ in 0..3 {
         get(&mut open(configured.running.proxy), origin.address);
     }

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::Report;
-use super::status::AddressStatus;
+use super::status::{AddressStatus, CheckStatus};
 use crate::net::resolve::Resolver;
 use crate::plan::Forward;
 use crate::proto::Target;
@@ -115,8 +115,10 @@ pub struct EndpointExplanation {
     pub status: AddressStatus,
     /// What requests met there; absent where dials alone are judged, and before the first client.
     pub traffic: Option<AddressStatus>,
-    /// What checks found; absent without checks.
+    /// What checks found, as a word; absent without checks.
     pub check: Option<AddressStatus>,
+    /// The same in full: how many there were, and what the last one met.
+    pub check_report: Option<CheckStatus>,
 }
 
 impl Question {

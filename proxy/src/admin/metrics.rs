@@ -52,6 +52,7 @@ impl Collector for Scrape {
         self.health(&mut out)?;
         services::sites(&self.0, &mut out)?;
         services::upstreams(&self.0.upstreams(), &mut out)?;
+        services::checks(&self.0, &mut out)?;
         self.reloads(&mut out)
     }
 }

@@ -1,8 +1,9 @@
 //! Why a server is used, or why not, in a sentence.
 
+use risefall::check::Verdict;
 use risefall::{State, Status};
 
-use crate::runtime::standing::{PassedOver, Standing};
+use crate::runtime::standing::{PassedOver, Seen, Standing};
 use crate::units;
 
 /// What is said of a server, the words that keep it from being used alone if there are any.
@@ -15,7 +16,7 @@ pub(super) fn of(standing: &Standing, max_fails: u8) -> String {
     });
     let told = told.map(|(word, status)| match word {
         "dial" => dial(status, max_fails),
-        "check" => format!("checks: {}", check(status)),
+        "check" => format!("checks: {}", check(status, standing.seen.as_ref())),
         _ => format!("{word}: {}", traffic(status)),
     });
     let mut told: Vec<_> = told.collect();
@@ -74,12 +75,39 @@ fn traffic(status: &Status) -> String {
 }
 
 /// Time alone does not bring back what checks took down, so none is told.
-fn check(status: &Status) -> String {
-    let said = format!("{}, the last: {}", in_a_row(status.failures), last(status));
-    match status.state {
-        State::Up => said,
-        _ => format!("down until they succeed: {said}"),
+fn check(status: &Status, seen: Option<&Seen>) -> String {
+    let report = seen.map(|seen| &seen.report);
+    let failures = in_a_row(status.failures);
+    match (status.state, report) {
+        (State::Up, _) => format!("{failures}, the last: {}", last_check(status, seen)),
+        (State::Drained, Some(report)) => {
+            let said = report.availability.name();
+            format!("it says {said}, so it gets no new requests")
+        }
+        (_, Some(report)) if report.verdict == Verdict::Pending => {
+            "the first has to pass before it is used".to_owned()
+        }
+        _ if status.successes > 0 => {
+            format!(
+                "down until enough of them pass in a row: {} has passed",
+                status.successes
+            )
+        }
+        _ => format!(
+            "down until they succeed: {failures}, the last: {}",
+            last_check(status, seen)
+        ),
     }
+}
+
+/// Why the last check failed, in its own words if they are known still.
+fn last_check(status: &Status, seen: Option<&Seen>) -> String {
+    let told = seen.and_then(|seen| {
+        let failure = seen.report.last.as_ref()?.result.as_ref().err()?;
+        let ago = units::show_about(seen.age?);
+        Some(format!("{failure}, {ago} ago"))
+    });
+    told.unwrap_or_else(|| last(status))
 }
 
 fn down(status: &Status) -> String {
@@ -132,6 +160,7 @@ mod tests {
             check: Some(word(check)),
             passed_over: None,
             share_percent: 100,
+            seen: None,
         };
         let told = |dial, traffic, check| of(&standing(dial, traffic, check), 3);
         assert_eq!(told(0, 0, 0), "nothing is held against it");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Report;
 use super::reason;
-use super::status::AddressStatus;
+use super::status::{AddressStatus, CheckStatus};
 use crate::net::tls::Identity;
 use crate::plan::site::{HostPattern, Site, SiteTls};
 use crate::plan::{Engine, Server, Upstream};
@@ -148,8 +148,10 @@ pub struct ServerStatus {
     pub dial: AddressStatus,
     /// What requests met there; absent where dials alone are judged, and before the first client.
     pub traffic: Option<AddressStatus>,
-    /// What checks found; absent without checks.
+    /// What checks found, as a word; absent without checks.
     pub check: Option<AddressStatus>,
+    /// The same in full: how many there were, and what the last one met.
+    pub check_report: Option<CheckStatus>,
     /// The part of its weight that it gets, in percent: less than 100 while it warms up.
     pub share_percent: u8,
 }
@@ -270,6 +272,7 @@ impl ServerStatus {
             dial: AddressStatus::of(&standing.dial),
             traffic: word(&standing.traffic),
             check: word(&standing.check),
+            check_report: standing.seen.as_ref().map(CheckStatus::of),
             share_percent: standing.share_percent,
         }
     }

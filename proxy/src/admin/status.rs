@@ -1,5 +1,6 @@
 //! What `/status` says, as programs and `risefall status` read it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,8 @@ use risefall::{JournalEntry, Recovery, Transition};
 use serde::{Deserialize, Serialize};
 
 use super::service::{CertificateStatus, ListenerStatus, SiteStatus, UpstreamStatus};
+use crate::runtime::standing::Seen;
+use crate::units;
 
 /// The proxy at one moment. Times are in milliseconds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -144,6 +147,36 @@ pub struct AddressStatus {
     pub usual_connect_ms: Option<u64>,
 }
 
+/// What checks of one server found. Counts are those since it has been in the configuration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CheckStatus {
+    /// `pending` (it has not been checked yet), `up` or `down`.
+    pub verdict: String,
+    /// What it says of itself: `ready`, `drain` or `maint`.
+    pub says: String,
+    /// Why that was not understood last, if so.
+    pub misunderstood: Option<String>,
+    /// Checks that have ended.
+    pub checks: u64,
+    /// Those of them that it did not pass.
+    pub failed: u64,
+    /// The last of them.
+    pub last: Option<LastCheck>,
+}
+
+/// The check of a server that has ended last.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LastCheck {
+    /// Whether it passed.
+    pub passed: bool,
+    /// Why it did not.
+    pub failure: Option<String>,
+    /// How long ago it ended.
+    pub age_ms: u64,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
 /// One address and how it came to be what it is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct AddressReport {
@@ -216,6 +249,49 @@ impl AddressStatus {
     }
 }
 
+impl CheckStatus {
+    pub(super) fn of(seen: &Seen) -> Self {
+        let report = &seen.report;
+        let last = report.last.as_ref();
+        Self {
+            verdict: report.verdict.name().to_owned(),
+            says: report.availability.name().to_owned(),
+            misunderstood: last.and_then(|last| Some(last.agent_error.as_ref()?.to_string())),
+            checks: seen.checks,
+            failed: seen.failed,
+            last: last.map(|last| LastCheck {
+                passed: last.result.is_ok(),
+                failure: last.result.as_ref().err().map(ToString::to_string),
+                age_ms: milliseconds(seen.age.unwrap_or_default()),
+                took_us: u64::try_from(last.took.as_micros()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+}
+
+/// `passed 2s ago, in 412µs; 20 checks, 3 failed`
+impl fmt::Display for CheckStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.last {
+            None => out.write_str("not checked yet")?,
+            Some(last) => {
+                let ago = units::show_about(Duration::from_millis(last.age_ms));
+                let took = Duration::from_micros(last.took_us);
+                let found = last.failure.as_deref().unwrap_or("passed");
+                write!(out, "{found} {ago} ago, in {took:?}")?;
+            }
+        }
+        write!(out, "; {} checks, {} failed", self.checks, self.failed)?;
+        if self.says != READY {
+            write!(out, "; it says {}", self.says)?;
+        }
+        match &self.misunderstood {
+            Some(why) => write!(out, "; {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Change {
     pub(super) fn of(entry: &JournalEntry) -> Self {
         Self {
@@ -227,6 +303,9 @@ impl Change {
         }
     }
 }
+
+/// What a server says of itself that says nothing.
+const READY: &str = "ready";
 
 pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

@@ -148,6 +148,9 @@ fn show_endpoints(out: &mut String, all: &[EndpointExplanation]) -> std::fmt::Re
         }
         let backup = if one.is_backup { "backup; " } else { "" };
         writeln!(out, "  {verdict:7}  {what}  {backup}{}", one.reason)?;
+        if let Some(checks) = &one.check_report {
+            writeln!(out, "  {:7}  checked: {checks}", "")?;
+        }
     }
     Ok(())
 }

@@ -271,7 +271,7 @@ pub fn start_with(
     if let Some(door) = admin_door {
         let report = Report {
             force: Arc::clone(&force),
-            standings: Standings::new(evidences),
+            standings: Standings::new(evidences, checks),
             counters: Arc::clone(&counters),
             memory,
             draining: is_draining,

@@ -10,11 +10,16 @@ use risefall::{GroupCounts, Status};
 
 use super::force::InForce;
 use crate::plan::Upstream;
+use crate::upstream::check::Checks;
+pub use crate::upstream::check::Seen;
 use crate::upstream::evidence::{Evidences, ServiceHandle};
 
 /// Asked how servers stand.
 #[derive(Clone, Debug)]
-pub struct Standings(Arc<Evidences>);
+pub struct Standings {
+    evidences: Arc<Evidences>,
+    checks: Arc<Checks>,
+}
 
 /// How one server of a group stands.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub struct Standing {
     pub traffic: Option<Status>,
     /// What checks found; `None` while there are none.
     pub check: Option<Status>,
+    /// What the last check found, and how many there were; `None` while there are none.
+    pub seen: Option<Seen>,
     /// Why it is used although its traffic or checks say down, if that is so.
     pub passed_over: Option<PassedOver>,
     /// The part of its weight that it gets, in percent: less than 100 while it warms up.
@@ -42,14 +49,20 @@ pub enum PassedOver {
 }
 
 impl Standings {
-    pub(super) fn new(evidences: Arc<Evidences>) -> Self {
-        Self(evidences)
+    pub(super) fn new(evidences: Arc<Evidences>, checks: Arc<Checks>) -> Self {
+        Self { evidences, checks }
+    }
+
+    /// Different checks that are made, and those that are under way.
+    #[must_use]
+    pub fn checks(&self) -> (usize, usize) {
+        self.checks.counts()
     }
 
     /// How the server of `upstream` at `address` stands. Reads and changes nothing.
     #[must_use]
     pub fn of(&self, force: &InForce, upstream: &Upstream, address: SocketAddr) -> Standing {
-        let evidence = self.0.find(upstream.name());
+        let evidence = self.evidences.find(upstream.name());
         let evidence = evidence.as_ref();
         let handle = evidence.and_then(|evidence| evidence.handle(address));
         let checks = evidence.and_then(|evidence| evidence.checks());
@@ -57,6 +70,7 @@ impl Standings {
             dial: force.judge_of(upstream).status(&address),
             traffic: handle.as_ref().map(|handle| handle.status().service),
             check: checks.map(|checks| checks.status(&address)),
+            seen: self.checks.seen(upstream.name(), address),
             passed_over: None,
             share_percent: handle.as_ref().map_or(100, ServiceHandle::share_percent),
         };
@@ -75,7 +89,7 @@ impl Standings {
 
     /// Forgets what groups hold against the servers at `address`.
     pub fn reset(&self, address: SocketAddr) {
-        for (_, evidence) in self.0.all() {
+        for (_, evidence) in self.evidences.all() {
             evidence.group().reset(&address);
         }
     }
@@ -83,7 +97,7 @@ impl Standings {
     /// What the group of `upstream` counts; `None` while no worker has asked for it.
     #[must_use]
     pub fn group(&self, upstream: &Upstream) -> Option<GroupCounts> {
-        let evidence = self.0.find(upstream.name())?;
+        let evidence = self.evidences.find(upstream.name())?;
         Some(evidence.group().counts())
     }
 }

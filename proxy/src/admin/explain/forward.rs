@@ -150,6 +150,7 @@ fn endpoint(
         status: AddressStatus::of(status),
         traffic: None,
         check: None,
+        check_report: None,
     }
 }
 

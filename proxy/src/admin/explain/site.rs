@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use super::{Asking, EndpointExplanation, Question, SiteExplanation};
 use crate::admin::Report;
 use crate::admin::reason;
-use crate::admin::status::AddressStatus;
+use crate::admin::status::{AddressStatus, CheckStatus};
 use crate::net::guard::{Guard, Verdict};
 use crate::net::resolve::Resolver;
 use crate::plan::site::{Action, Route, Site};
@@ -176,6 +176,7 @@ impl Inside<'_> {
                     status: AddressStatus::of(&standing.dial),
                     traffic: standing.traffic.as_ref().map(AddressStatus::of),
                     check: standing.check.as_ref().map(AddressStatus::of),
+                    check_report: standing.seen.as_ref().map(CheckStatus::of),
                 });
             }
         }

@@ -405,7 +405,7 @@ function entriesOf(endpoint, known) {
     const [by, word] = said.find(([, each]) => each.is_down) ?? said[0];
     // Checks alone bring back what checks took down.
     const status = by === "checks" ? { ...word, retry_in_ms: null } : word;
-    return { address: one.address, server: server === one.address ? "" : server, weight, backup, status, by, said, reason: one.reason };
+    return { address: one.address, server: server === one.address ? "" : server, weight, backup, status, by, said, reason: one.reason, checks: one.check_report };
   });
 }
 
@@ -691,12 +691,23 @@ function renderDetails(status) {
     if (entry) facts.push(["Upstream", `${group.name}, weight ${entry.weight ?? 1}${entry.backup ? ", backup" : ""}`]);
     if (!entry?.said) continue;
     for (const [by, word] of entry.said.slice(1)) facts.push([`By ${by} of ${group.name}`, stateOf(word.state)[0]]);
+    if (entry.checks) facts.push([`Checks of ${group.name}`, checked(entry.checks)]);
     facts.push([`In ${group.name}`, entry.reason]);
   }
   fillAll($("panel-facts"), facts, () => make("div", "", make("dt"), make("dd")), (item, [name, value]) => {
     say(item.firstChild, name);
     say(item.lastChild, value);
   });
+}
+
+function checked({ checks, failed, says, misunderstood, last }) {
+  const met = last ? `${last.passed ? "Passed" : last.failure} ${ago(last.age_ms)}, in ${took(last.took_us)}` : "Not yet";
+  const word = says && says !== "ready" ? `; it says ${says}` : "";
+  return `${met}; ${several(checks ?? 0, "check")}, ${count(failed ?? 0)} failed${word}${misunderstood ? `; ${misunderstood}` : ""}`;
+}
+
+function took(us) {
+  return isNumber(us) && us < 1000 ? `${us} µs` : span(us / 1000);
 }
 
 // --- Orders -----------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 //! Listeners, sites, certificates and upstreams as tables.
 
+use std::time::Duration;
+
 use super::{aligned, words};
 use crate::admin::service::{
     CertificateStatus, GroupStatus, ListenerStatus, ServerStatus, SiteStatus, UpstreamStatus,
 };
 use crate::admin::status::ProxyStatus;
+use crate::units;
 
 pub(super) fn show(status: &ProxyStatus) -> String {
     let mut out = listeners(&status.listeners);
@@ -20,6 +23,8 @@ pub(super) fn show(status: &ProxyStatus) -> String {
     let groups = &status.upstreams;
     table(!groups.is_empty(), servers(groups));
     table(groups.iter().any(|one| one.requests > 0), upstreams(groups));
+    let checked = checks(groups);
+    table(checked.len() > 1, aligned(&checked));
     out
 }
 
@@ -184,6 +189,41 @@ fn ejected(group: Option<&GroupStatus>) -> String {
         ""
     };
     format!("{} of {}{fails_open}", group.ejected, group.most_ejected)
+}
+
+/// What the last check of each server met.
+fn checks(all: &[UpstreamStatus]) -> Vec<[String; 7]> {
+    let heads = [
+        "UPSTREAM", "CHECKED", "SAYS", "CHECKS", "FAILED", "TOOK", "LAST",
+    ];
+    let mut rows = vec![heads.map(String::from)];
+    for upstream in all {
+        for server in upstream.endpoints.iter().flat_map(|one| &one.addresses) {
+            let Some(checks) = &server.check_report else {
+                continue;
+            };
+            let (took, last) = checks.last.as_ref().map_or_else(never, |last| {
+                let took = Duration::from_micros(last.took_us);
+                let ago = units::show_about(Duration::from_millis(last.age_ms));
+                let found = last.failure.as_deref().unwrap_or("passed");
+                (format!("{took:?}"), format!("{ago} ago: {found}"))
+            });
+            rows.push([
+                upstream.name.clone(),
+                server.address.to_string(),
+                checks.says.clone(),
+                checks.checks.to_string(),
+                checks.failed.to_string(),
+                took,
+                last,
+            ]);
+        }
+    }
+    rows
+}
+
+fn never() -> (String, String) {
+    ("-".to_owned(), "not yet".to_owned())
 }
 
 fn some(all: &[String]) -> String {
