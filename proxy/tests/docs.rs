@@ -45,8 +45,9 @@ fn risefall(arguments: &[&str]) -> String {
     String::from_utf8(said).unwrap()
 }
 
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     "README.md",
+    "docs/checks.md",
     "docs/forward-proxy.md",
     "docs/configuration.md",
     "docs/reverse-proxy.md",
