@@ -67,9 +67,15 @@ pub(super) async fn ask<C: Connect>(connector: &C, job: &Job) -> Finding {
 }
 
 async fn reach<C: Connect>(connector: &C, job: &Job, kind: &Kind, plain: C::Plain) -> Heard {
-    let Some(tls) = job.definition.tls() else {
-        return talk(kind, plain, &job.address.to_string(), false).await;
-    };
+    match job.definition.tls() {
+        None => talk(kind, plain, &job.address.to_string(), false).await,
+        // Large, and not to be moved about with checks that speak no TLS.
+        Some(tls) => Box::pin(shake(connector, job, tls, plain)).await,
+    }
+}
+
+async fn shake<C: Connect>(connector: &C, job: &Job, tls: &Tls, plain: C::Plain) -> Heard {
+    let kind = job.definition.kind();
     match connector.secure(plain, tls, protocols(kind)).await {
         Ok(secure) => talk(kind, secure, &host_of(tls, job.address), true).await,
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {
@@ -89,13 +95,15 @@ where
         Kind::Exchange(exchange) => exchange::over(exchange, stream).await.into(),
         Kind::Grpc(grpc) => {
             let host = grpc.asked_authority().unwrap_or(host);
-            http2::health(grpc, stream, host, is_secure).await.into()
+            // Large, and not to be moved about with checks of other kinds.
+            let health = Box::pin(http2::health(grpc, stream, host, is_secure));
+            health.await.into()
         }
         Kind::Http(http) => {
             let host = http.asked_host().unwrap_or(host);
             let answer = match http.asked_version() {
                 Version::Http1 => http1::answer(http, stream, host).await,
-                Version::Http2 => http2::answer(http, stream, host, is_secure).await,
+                Version::Http2 => Box::pin(http2::answer(http, stream, host, is_secure)).await,
             };
             answer.map_or_else(|failure| Err(failure).into(), |answer| judge(http, &answer))
         }
@@ -151,5 +159,36 @@ impl From<Result<(), Failure>> for Heard {
     fn from(result: Result<(), Failure>) -> Self {
         let agent = None;
         Self { result, agent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::check::board::{Board, Step, Thresholds};
+    use crate::check::connect::Direct;
+    use crate::check::definition::{Definition, Timing};
+    use crate::policy::Policy;
+    use crate::registry::Registry;
+
+    #[test]
+    fn a_check_is_small_enough_to_be_made_a_thousand_times_a_second() {
+        let registry = || Registry::new(Policy::default());
+        let (mut board, evidence) = (Board::new(registry(), 1, 7), registry());
+        let kind = Kind::Http(Http::new("/").unwrap());
+        let asks = Arc::new(Definition::new(kind, None, Timing::default()).unwrap());
+        let address = SocketAddr::from(([192, 0, 2, 1], 80));
+        let now = Duration::ZERO;
+        let subscribed = board.subscribe(address, asks, &evidence, Thresholds::default(), now);
+        subscribed.unwrap();
+        let Some(Step::Begin(job)) = board.poll(now) else {
+            panic!("it is due");
+        };
+        // It is moved into its task, and some of it is cleared before each use.
+        let size = size_of_val(&ask(&Direct, &job));
+        assert!(size <= 4096, "{size} bytes");
     }
 }

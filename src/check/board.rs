@@ -6,7 +6,7 @@
 
 mod judging;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct Board {
     subscribers: HashMap<SubscriberId, Subscriber>,
     words: HashMap<EndpointId, Word>,
     flying: HashMap<Turn, CheckId>,
+    /// The shortest interval of each check, and how many checks have it.
+    paces: BTreeMap<Duration, usize>,
     /// Turns that nobody waits for any more, and nobody has been told so.
     dropped: VecDeque<Turn>,
     last_id: u64,
@@ -133,6 +135,7 @@ impl Board {
             subscribers: HashMap::new(),
             words: HashMap::new(),
             flying: HashMap::new(),
+            paces: BTreeMap::new(),
             dropped: VecDeque::new(),
             last_id: 0,
         }
@@ -221,6 +224,15 @@ impl Board {
             true => self.schedule.next_due(),
             false => Some(Duration::ZERO),
         }
+    }
+
+    /// How much later than it says one may [`poll`](Self::poll), so that checks are begun together
+    /// and nobody notices: a fiftieth of the shortest interval, at least 1 ms, at most 20 ms.
+    #[must_use]
+    pub fn slack(&self) -> Duration {
+        let shortest = self.paces.first_key_value().map(|(&pace, _)| pace);
+        let slack = shortest.unwrap_or(SLACK_MOST) / SLACK_PARTS;
+        slack.clamp(SLACK_LEAST, SLACK_MOST)
     }
 
     /// What is to be done at `now`; to be asked until it is nothing.
@@ -337,6 +349,7 @@ impl Board {
         }
         let id = CheckId(self.next_id());
         let lease = key.1.timing().timeout() + GRACE;
+        *self.paces.entry(key.1.timing().shortest()).or_default() += 1;
         self.schedule.insert(id, lease, now);
         let check = Check {
             address,
@@ -357,6 +370,13 @@ impl Board {
             return;
         }
         if let Some(check) = self.checks.remove(&id) {
+            let pace = check.definition.timing().shortest();
+            if let Some(count) = self.paces.get_mut(&pace) {
+                *count -= 1;
+                if *count == 0 {
+                    self.paces.remove(&pace);
+                }
+            }
             self.ids.remove(&(check.address, check.definition));
         }
         if let Some(turn) = self.schedule.remove(id) {
@@ -408,6 +428,10 @@ impl Default for Thresholds {
     }
 }
 
+/// Of the shortest interval: as much as jitter hides.
+const SLACK_PARTS: u32 = 50;
+const SLACK_LEAST: Duration = Duration::from_millis(1);
+const SLACK_MOST: Duration = Duration::from_millis(20);
 /// How long after its time a check may be told of.
 const GRACE: Duration = Duration::from_secs(1);
 

@@ -181,6 +181,11 @@ impl Timing {
         self.down_interval
     }
 
+    /// The shortest of the three.
+    pub(super) fn shortest(&self) -> Duration {
+        self.fast_interval.min(self.down_interval)
+    }
+
     /// How long one check may take, from the dial to the last byte that matters. Default 2 s.
     #[must_use]
     pub fn timeout(&self) -> Duration {

@@ -304,7 +304,10 @@ impl Shared {
         match (state.is_over, state.board.next_due()) {
             (true, _) => Due::Over,
             // A time that cannot be told is never.
-            (false, due) => Due::Later(due.and_then(|due| self.began.checked_add(together(due)))),
+            (false, due) => {
+                let due = due.map(|due| together(due, state.board.slack()));
+                Due::Later(due.and_then(|due| self.began.checked_add(due)))
+            }
         }
     }
 
@@ -317,10 +320,10 @@ impl Shared {
 
 /// The end of the stretch in which a moment lies: what is due in one stretch is begun together, so
 /// that a thousand checks a second do not wake the runner a thousand times.
-fn together(due: Duration) -> Duration {
-    let stretches = due.as_nanos().div_ceil(STRETCH.as_nanos());
+fn together(due: Duration, stretch: Duration) -> Duration {
+    let stretches = due.as_nanos().div_ceil(stretch.as_nanos().max(1));
     let stretches = u32::try_from(stretches).unwrap_or(u32::MAX);
-    STRETCH.saturating_mul(stretches).max(due)
+    stretch.saturating_mul(stretches).max(due)
 }
 
 impl Drop for Owned {
@@ -430,7 +433,5 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Checks come so much late at the most: half of the shortest interval.
-const STRETCH: Duration = Duration::from_millis(5);
 /// Checks under way at once, unless told otherwise.
 const IN_FLIGHT: usize = 64;

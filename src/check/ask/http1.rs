@@ -17,7 +17,7 @@ where
         .map_err(broken)?;
     stream.flush().await.map_err(broken)?;
     let mut decoder = Decoder::new(http);
-    let mut piece = [0; 4096];
+    let mut piece = [0; PIECE_BYTES];
     loop {
         let len = stream.read(&mut piece).await.map_err(broken)?;
         let heard = piece.get(..len).unwrap_or_default();
@@ -36,3 +36,6 @@ fn unreadable(error: AnswerError) -> Failure {
         error => Failure::Malformed(error.to_string()),
     }
 }
+
+/// A head and a short body. It is part of what is moved when a check begins.
+const PIECE_BYTES: usize = 1024;

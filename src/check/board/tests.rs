@@ -501,6 +501,30 @@ fn one_dial_of_two_who_judge_it_otherwise_is_told_once() {
 }
 
 #[test]
+fn checks_may_wait_for_each_other_for_a_part_of_the_shortest_interval() {
+    let mut world = World::new(4);
+    let group = world.group();
+    assert_eq!(world.board.slack(), SLACK_LEAST);
+    let id = world.subscribe(1, &group, thresholds(3, 2));
+    assert_eq!(
+        world.board.slack(),
+        ms(2),
+        "of 100 ms while a verdict changes"
+    );
+    let timing = Timing::builder().interval(ms(5000)).build().unwrap();
+    let slow = Definition::new(Kind::Connect, None, timing).unwrap();
+    let (at, now) = (address(2), world.now);
+    let other = world
+        .board
+        .subscribe(at, slow, &group, thresholds(3, 2), now);
+    assert_eq!(world.board.slack(), ms(2));
+    world.board.unsubscribe(id);
+    assert_eq!(world.board.slack(), ms(20));
+    world.board.unsubscribe(other.unwrap());
+    assert_eq!(world.board.slack(), SLACK_LEAST);
+}
+
+#[test]
 fn a_server_speaks_for_itself_and_what_it_does_not_say_stays() {
     use Availability::{Drain, Ready};
     let mut world = World::new(4);
