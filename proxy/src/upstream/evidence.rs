@@ -24,9 +24,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use risefall::{
-    Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Registry, Weight,
-};
+use risefall::{Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Registry, Weight};
 
 use self::presence::Present;
 pub use self::presence::{Found, Presence};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::choice::{OneOrMany, Part, True};
 use super::group::{Group, Outliers};
 use crate::config::scalar::{
-    Authority, BodyPattern, Bytes, CertName, CookieName, Fields, HashBy, Octets, RequestPath, Said, Server,
-    Service, Statuses,
+    Authority, BodyPattern, Bytes, CertName, CookieName, Fields, HashBy, Octets, RequestPath, Said,
+    Server, Service, Statuses,
 };
 
 /// A group of servers.
@@ -425,7 +425,7 @@ fn timeout() -> Said<Duration> {
 }
 
 fn jitter() -> Part {
-    Part::Text(Said(Percent(10)))
+    Part::of(10)
 }
 
 fn fall() -> u8 {

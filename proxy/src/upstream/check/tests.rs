@@ -9,7 +9,7 @@ use super::*;
 use crate::plan::Check;
 use crate::plan::upstream::Service;
 use crate::proto::Target;
-use crate::upstream::evidence::Evidences;
+use crate::upstream::evidence::{Evidences, Found};
 
 fn check(path: &str) -> Check {
     let timing = Timing::builder()
@@ -139,7 +139,13 @@ async fn a_server_that_starts_down_is_used_once_a_check_has_passed() {
     let mut check = check("/");
     check.thresholds.start = Start::NotEligible;
     let wanted = world.checked("api", address, &check);
-    let handle = wanted.evidence.handle(address);
+    let _presence = wanted.evidence.enter(Found {
+        generation: 1,
+        servers: Vec::new(),
+        addresses: vec![address],
+        due: None,
+    });
+    let handle = wanted.evidence.handle(address).unwrap();
     let mut changes = world.changes("api");
     let checks = Arc::new(Checks::new(1));
     checks.set(vec![wanted]);
