@@ -179,7 +179,7 @@ fn changes(criterion: &mut Criterion) {
             host: None,
         };
         group.bench_function(name, |bencher| {
-            bencher.iter(|| rewrite::target(black_box(&rule), asked.target().clone()).unwrap());
+            bencher.iter(|| rewrite::target(black_box(&rule), asked.target()).unwrap());
         });
     }
     group.finish();

@@ -170,28 +170,38 @@ impl Seen {
 
 /// Removes every field that `Connection` names, and `Connection`.
 fn strip_named(headers: &mut HeaderMap) {
+    let is_single = has_single_values(headers);
     let Entry::Occupied(said) = headers.entry(CONNECTION) else {
         return;
     };
-    let mut values = said.iter();
-    if let (Some(value), None) = (values.next(), values.next())
-        && (value == "keep-alive" || value == "close")
-    {
+    let named: Vec<HeaderName> = match said.get() {
         // What most servers say names no field.
-        said.remove();
-        return;
-    }
-    let named: Vec<HeaderName> = said
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        // Framing is not the sender's to hide.
-        .filter(|name| *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH)
-        .collect();
-    said.remove_entry_mult();
+        value if is_single && (value == "keep-alive" || value == "close") => Vec::new(),
+        _ => said.iter().flat_map(names_in).collect(),
+    };
+    said.remove();
     for name in named {
         headers.remove(name);
     }
+}
+
+fn names_in(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let names = connection.as_bytes().split(|&byte| byte == b',');
+    names
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        // Framing is not the sender's to hide.
+        .filter(|name| *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH)
+}
+
+/// Whether `Connection` names a field.
+pub(crate) fn names(headers: &HeaderMap, seen: Seen, field: &HeaderName) -> bool {
+    let mut said = headers.get_all(CONNECTION).iter();
+    seen.has(Seen::CONNECTION) && said.any(|value| names_in(value).any(|name| name == *field))
+}
+
+/// Whether no field comes twice: then to get its value is to get all.
+pub(crate) fn has_single_values(headers: &HeaderMap) -> bool {
+    headers.len() == headers.keys_len()
 }
 
 fn has_trailers(te: &HeaderValue) -> bool {
@@ -258,6 +268,15 @@ mod tests {
         for fields in [Seen::CONNECTION, Seen::CODING, Seen::UPGRADE, Seen::COOKIE] {
             assert!(!seen.has(fields), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_field_is_named_in_any_of_several_values() {
+        let headers = headers(&[("connection", "close, X-Secret"), ("connection", "x-other")]);
+        let named = |name| names(&headers, Seen::of(&headers), &HeaderName::from_static(name));
+        assert!(named("x-secret") && named("x-other") && !named("x-third"));
+        let none = HeaderMap::new();
+        assert!(!names(&none, Seen::of(&none), &HOST));
     }
 
     #[test]

@@ -12,9 +12,11 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::answer::{self, Questioner};
+use super::forwarded::RequestId;
 use super::route::{Found, Question};
 use super::rules::{Behind, Ready};
 use super::target::Asked;
@@ -42,15 +44,25 @@ pub(super) fn serve(
     let (mut parts, body) = request.into_parts();
     async move {
         let mut exchange = Exchange::begin(&visit, &session, &parts, &body);
-        let (ready, behind, parcel) = match exchange.decide(&mut parts, body) {
-            Ok(Decision::Send(ready, behind, parcel)) => (ready, behind, parcel),
+        let (to, load) = match exchange.decide(&parts, body) {
+            Ok(Decision::Send(to, load)) => (to, load),
             Ok(Decision::Answer(response)) => return Ok(exchange.end(response)),
             Err(fault) => return Ok(exchange.end(exchange.refuse(&fault))),
         };
-        let courier = exchange.courier(ready, behind);
+        let dress = |headers: &mut HeaderMap| exchange.dress(&to, headers);
+        let parcel = Parcel {
+            parts: &mut parts,
+            dress: &dress,
+            path: to.path.as_ref().unwrap_or(to.asked.target()),
+            body: load.body,
+            key: load.key,
+            sticky: exchange.had,
+            is_upgrade: exchange.upgrade.is_some(),
+        };
         let (mut story, mut answer) = (Story::default(), None);
+        let courier = exchange.courier(&to);
         let sent = courier.send(parcel, &mut story, &mut answer).await;
-        let received = exchange.receive((ready, behind), sent, answer, story);
+        let received = exchange.receive(&to, sent, answer, story);
         Ok(exchange.end(received.unwrap_or_else(|fault| exchange.refuse(&fault))))
     }
 }
@@ -72,11 +84,29 @@ struct Exchange<'a> {
 }
 
 /// What becomes of a request.
-enum Decision<'a, 'p> {
+enum Decision<'a> {
     /// It has its answer.
     Answer(Response<Reply>),
-    /// A server is asked, as the route says.
-    Send(&'a Ready, &'a Behind, Parcel<'p>),
+    /// A server is asked.
+    Send(Addressee<'a>, Load),
+}
+
+/// Who is asked, and for what.
+struct Addressee<'a> {
+    ready: &'a Ready,
+    behind: &'a Behind,
+    asked: Asked,
+    /// What the server is asked for, if it is not what the client asks for.
+    path: Option<PathAndQuery>,
+    /// Whether the client has said its host in a field, and nothing takes that away.
+    is_host_said: bool,
+}
+
+/// What is sent beside the head.
+struct Load {
+    body: Option<Rc<Tape>>,
+    /// What a server is chosen by.
+    key: u64,
 }
 
 impl<'a> Exchange<'a> {
@@ -115,13 +145,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Finds the request's route, and what that has in store for it. What is sent to a server is
-    /// made of `parts`.
-    fn decide<'p>(
-        &mut self,
-        parts: &'p mut Parts,
-        body: Incoming,
-    ) -> Result<Decision<'a, 'p>, Fault> {
+    /// Finds the request's route, and what that has in store for it.
+    fn decide(&mut self, parts: &Parts, body: Incoming) -> Result<Decision<'a>, Fault> {
         let (visit, session) = (self.visit, self.session);
         if self.version == Version::HTTP_2 {
             let count = session.terms.plan.limits().header_count;
@@ -175,14 +200,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// Does what the route says.
-    fn act<'p>(
+    fn act(
         &mut self,
         ready: &'a Ready,
         asked: Asked,
         client: IpAddr,
-        parts: &'p mut Parts,
+        parts: &Parts,
         body: Incoming,
-    ) -> Result<Decision<'a, 'p>, Fault> {
+    ) -> Result<Decision<'a>, Fault> {
         let (route, session) = (&ready.route, self.session);
         let mut response = match (&route.action, &ready.behind) {
             (Action::Redirect { to, status }, _) => {
@@ -197,8 +222,7 @@ impl<'a> Exchange<'a> {
                 _,
             ) => answer::fixed(*status, body, content_type, session),
             (Action::Upstream(_), Some(behind)) => {
-                let parcel = self.parcel((ready, behind), asked, client, parts, body)?;
-                return Ok(Decision::Send(ready, behind, parcel));
+                return self.address((ready, behind), asked, client, parts, body);
             }
             (Action::Upstream(_), None) => return Err(Fault::NoRoute),
         };
@@ -206,75 +230,72 @@ impl<'a> Exchange<'a> {
         Ok(Decision::Answer(response))
     }
 
-    /// Makes what is sent to a server of a client's request.
-    fn parcel<'p>(
+    /// Finds out what is sent to a server.
+    fn address(
         &mut self,
-        (ready, behind): (&Ready, &Behind),
+        (ready, behind): (&'a Ready, &'a Behind),
         asked: Asked,
         client: IpAddr,
-        parts: &'p mut Parts,
+        parts: &Parts,
         body: Incoming,
-    ) -> Result<Parcel<'p>, Fault> {
-        let route = &ready.route;
+    ) -> Result<Decision<'a>, Fault> {
+        let headers = &parts.headers;
         let sticky = behind.upstream.sticky.as_ref();
-        self.had = sticky.and_then(|sticky| sticky::read(sticky, &parts.headers));
+        self.had = sticky.and_then(|sticky| sticky::read(sticky, headers));
         let key = match behind.upstream.balance {
-            Balance::Hash => key::of(&behind.upstream.by, client, &asked, &parts.headers),
+            Balance::Hash => key::of(&behind.upstream.by, client, &asked, headers),
             _ => 0,
         };
         let body = self.body(ready, behind, parts, body)?;
-        let has_length = self.seen.has(Seen::LENGTH);
-        self.dress(ready, &asked, parts);
-        let headers = &mut parts.headers;
+        let path = rewrite::target(&ready.route.rewrite, asked.target())?;
+        let is_trusted = self.visit.peer.is_in(&ready.site.trusted);
+        // What `Connection` names was for this hop alone.
+        let is_kept = is_trusted && !hop::names(headers, self.seen, &forwarded::X_REQUEST_ID);
+        let id = RequestId::of(headers, is_kept, &mut self.visit.random.borrow_mut());
+        self.session.note_request_id(|| id.as_str());
+        self.questioner.id = Some(id);
+        // Where the target has no host, it was read from the field.
+        let is_host_said = self.seen.has(Seen::HOST)
+            && !self.seen.has(Seen::CONNECTION)
+            && asked.authority().is_some()
+            && parts.uri.authority().is_none();
+        let to = Addressee {
+            ready,
+            behind,
+            asked,
+            path,
+            is_host_said,
+        };
+        Ok(Decision::Send(to, Load { body, key }))
+    }
+
+    /// Makes a client's fields those of a request of ours.
+    fn dress(&self, to: &Addressee<'_>, headers: &mut HeaderMap) {
+        let (route, asked, trusted) = (&to.ready.route, &to.asked, &to.ready.site.trusted);
+        hop::to_server(headers, self.version, self.seen);
+        let peer = &self.visit.peer;
+        peer.announce_seen(trusted, asked, self.seen, headers);
+        if let Some(id) = &self.questioner.id {
+            id.write(headers);
+        }
         if self.version == Version::HTTP_2 {
             headers::join_cookies(headers);
-            if body.is_some() && !has_length {
+            if self.has_body && !self.seen.has(Seen::LENGTH) {
                 // The engine sends no body with a GET unless it is told to.
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
-        let is_upgrade = self.upgrade.is_some();
-        if let Some(upgrade) = &self.upgrade {
-            upgrade::write(headers, upgrade.clone());
-        }
-        if asked.authority().is_none()
-            && route.rewrite.host.is_none()
-            && let Some(host) = &behind.host
+        let own = route.rewrite.host.as_ref();
+        let host = own.or(asked.authority()).or(to.behind.host.as_ref());
+        if let Some(host) = host
+            && (own.is_some() || !to.is_host_said)
         {
             headers.insert(HOST, host.clone());
         }
-        rewrite::edit(&route.request_headers, headers);
-        Ok(Parcel {
-            parts,
-            path: rewrite::target(&route.rewrite, asked.into_target())?,
-            body,
-            key,
-            sticky: self.had,
-            is_upgrade,
-        })
-    }
-
-    /// Makes the fields those of a request of ours: from this hop, for that client.
-    fn dress(&mut self, ready: &Ready, asked: &Asked, parts: &mut Parts) {
-        let (peer, trusted) = (&self.visit.peer, &ready.site.trusted);
-        let headers = &mut parts.headers;
-        hop::to_server(headers, self.version, self.seen);
-        peer.announce_seen(trusted, asked, self.seen, headers);
-        let mut random = self.visit.random.borrow_mut();
-        let id = forwarded::request_id(headers, peer.is_in(trusted), &mut random);
-        self.session.note_request_id(|| id.as_str());
-        self.questioner.id = Some(id);
-        let own = ready.route.rewrite.host.as_ref();
-        let Some(host) = own.or(asked.authority()) else {
-            return;
-        };
-        // Where the target has no host, it was read from the field, which `Connection` may have named.
-        let is_said = self.seen.has(Seen::HOST)
-            && !self.seen.has(Seen::CONNECTION)
-            && parts.uri.authority().is_none();
-        if own.is_some() || !is_said {
-            headers.insert(HOST, host.clone());
+        if let Some(upgrade) = &self.upgrade {
+            upgrade::write(headers, upgrade.clone());
         }
+        rewrite::edit(&route.request_headers, headers);
     }
 
     fn body(
@@ -310,8 +331,8 @@ impl<'a> Exchange<'a> {
         Ok(Some(Tape::new(body, room, limit)))
     }
 
-    fn courier(&self, ready: &Ready, behind: &'a Behind) -> Courier<'a> {
-        let session = self.session;
+    fn courier(&self, to: &Addressee<'a>) -> Courier<'a> {
+        let (session, behind) = (self.session, to.behind);
         Courier {
             dialler: &session.context.dialler,
             pool: &session.context.pool,
@@ -319,14 +340,14 @@ impl<'a> Exchange<'a> {
             upstream: &behind.upstream,
             secure: behind.secure.as_ref(),
             flow: &session.flow,
-            times: ready.times,
+            times: to.ready.times,
         }
     }
 
     /// Makes the client's response of what a server has answered.
     fn receive(
         &self,
-        (ready, behind): (&Ready, &Behind),
+        to: &Addressee<'_>,
         sent: Result<(), Fault>,
         answer: Option<Answer>,
         mut story: Story,
@@ -359,12 +380,12 @@ impl<'a> Exchange<'a> {
             let reason = reason.into();
             return Err(Fault::Broken { address, reason });
         }
-        let cookie = behind.upstream.sticky.as_ref().and_then(|sticky| {
+        let cookie = to.behind.upstream.sticky.as_ref().and_then(|sticky| {
             let member = lease.busy.as_ref()?.member();
             sticky::write(sticky, self.had, member.number())
         });
         let mut reply = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            self.switch(ready, Response::from_parts(parts, body), lease)?
+            self.switch(to.ready, Response::from_parts(parts, body), lease)?
         } else {
             hop::strip_seen(&mut parts.headers, parts.version, seen);
             // Which version the server speaks is nobody's business.
@@ -375,7 +396,7 @@ impl<'a> Exchange<'a> {
         if let Some(cookie) = cookie {
             reply.headers_mut().append(SET_COOKIE, cookie);
         }
-        rewrite::edit(&ready.route.response_headers, reply.headers_mut());
+        rewrite::edit(&to.ready.route.response_headers, reply.headers_mut());
         Ok(reply)
     }
 

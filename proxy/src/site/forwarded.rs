@@ -105,19 +105,19 @@ impl Peer {
             self.continue_forwarded(asked, headers);
             self.continue_forwarded_for(headers);
         } else {
-            headers.insert(X_FORWARDED_FOR, self.said.clone());
+            headers.append(X_FORWARDED_FOR, self.said.clone());
         }
-        // What others had said is gone by now.
+        // What others had said is gone by now, so that nothing has to be replaced.
         let is_open =
             |headers: &HeaderMap, name: HeaderName| !is_trusted || !headers.contains_key(name);
         if is_open(headers, X_FORWARDED_PROTO) {
             let scheme = HeaderValue::from_static(asked.scheme());
-            headers.insert(X_FORWARDED_PROTO, scheme);
+            headers.append(X_FORWARDED_PROTO, scheme);
         }
         if let Some(authority) = asked.authority()
             && is_open(headers, X_FORWARDED_HOST)
         {
-            headers.insert(X_FORWARDED_HOST, authority.clone());
+            headers.append(X_FORWARDED_HOST, authority.clone());
         }
     }
 
@@ -173,6 +173,29 @@ impl RequestId {
         }
     }
 
+    /// The one that a request came with if `is_trusted` and it is a plain word, else a new one.
+    pub(super) fn of(headers: &HeaderMap, is_trusted: bool, random: &mut fastrand::Rng) -> Self {
+        if is_trusted {
+            let mut said = headers.get_all(X_REQUEST_ID).iter();
+            if let (Some(id), None) = (said.next(), said.next())
+                && is_plain_id(id.as_bytes())
+            {
+                return Self::Said(id.clone());
+            }
+        }
+        Self::new(random)
+    }
+
+    /// Tells it to a server.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        // Digits are always a value.
+        if let Self::Made(digits) = self
+            && let Ok(value) = HeaderValue::from_bytes(digits)
+        {
+            headers.insert(X_REQUEST_ID, value);
+        }
+    }
+
     fn new(random: &mut fastrand::Rng) -> Self {
         let mut digits = [0; 32];
         let (eights, _) = digits.as_chunks_mut::<8>();
@@ -190,19 +213,8 @@ pub fn request_id(
     is_trusted: bool,
     random: &mut fastrand::Rng,
 ) -> RequestId {
-    if is_trusted {
-        let mut said = headers.get_all(X_REQUEST_ID).iter();
-        if let (Some(id), None) = (said.next(), said.next())
-            && is_plain_id(id.as_bytes())
-        {
-            return RequestId::Said(id.clone());
-        }
-    }
-    let id = RequestId::new(random);
-    // Digits are always a value.
-    if let Ok(value) = HeaderValue::from_bytes(id.as_str().as_bytes()) {
-        headers.insert(X_REQUEST_ID, value);
-    }
+    let id = RequestId::of(headers, is_trusted, random);
+    id.write(headers);
     id
 }
 
@@ -308,7 +320,7 @@ const ONES: u64 = u64::MAX / 0xff;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How many proxies in a row are looked at.
 const HOPS_MOST: usize = 32;
 /// Bytes of a request's id.

@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Version};
 
 use crate::error::Fault;
 use crate::proto::screen::Violation;
-use crate::serve::headers::Seen;
+use crate::serve::headers::{Seen, has_single_values};
 
 /// Refuses a server's response that some client could cut elsewhere than the engine does (RFC 9112
 /// §6): one that came by HTTP/2 may go on by HTTP/1. The text says what is wrong.
@@ -92,11 +92,10 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 
 /// The same for a response that has no transfer coding.
 pub(super) fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else {
+    let Some(length) = headers.get(CONTENT_LENGTH) else {
         return Ok(());
     };
-    if lengths.next().is_some() {
+    if !has_single_values(headers) && headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
         return Err("more than one Content-Length");
     }
     if is_plain_length(length.as_bytes()) {

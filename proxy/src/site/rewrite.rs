@@ -12,7 +12,8 @@ use super::target::Asked;
 use crate::error::Fault;
 use crate::plan::site::{Edits, Rewrite, Site};
 
-/// What a server is asked for, when a client asks for `target`, which is in normal form.
+/// What a server is asked for, when a client asks for `target`, which is in normal form; `None` if
+/// that is the same.
 ///
 /// The front is stripped on the border of a segment, so that `/api` leaves `/apis` alone, and what
 /// is left begins with one slash: behind two, a server would see a host in it.
@@ -20,10 +21,10 @@ use crate::plan::site::{Edits, Rewrite, Site};
 /// # Errors
 ///
 /// The result is too long.
-pub fn target(rewrite: &Rewrite, target: PathAndQuery) -> Result<PathAndQuery, Fault> {
+pub fn target(rewrite: &Rewrite, target: &PathAndQuery) -> Result<Option<PathAndQuery>, Fault> {
     let is_changed = rewrite.strip_prefix.is_some() || rewrite.add_prefix.is_some();
     if !is_changed || target.path() == "*" {
-        return Ok(target);
+        return Ok(None);
     }
     let stripped = match &rewrite.strip_prefix {
         Some(prefix) => strip(prefix, target.path()),
@@ -44,6 +45,7 @@ pub fn target(rewrite: &Rewrite, target: PathAndQuery) -> Result<PathAndQuery, F
         written.push_str(query);
     }
     PathAndQuery::try_from(written)
+        .map(Some)
         .map_err(|_| Fault::BadRequest("the target is too long for the server".into()))
 }
 
@@ -186,7 +188,9 @@ mod tests {
             add_prefix: add.map(str::to_owned),
             host: None,
         };
-        target(&rewrite, from.parse().unwrap()).unwrap().to_string()
+        let from = from.parse().unwrap();
+        let to = target(&rewrite, &from).unwrap();
+        to.unwrap_or(from).to_string()
     }
 
     #[test]

@@ -182,17 +182,15 @@ impl<R: AsRef<Route>> Routes<R> {
     #[must_use]
     pub fn find(&self, question: &Question<'_>) -> Found<'_, R> {
         let mut is_by_method = false;
-        for route in self.candidates(question.asked.path()) {
-            match condition_missed(&route.as_ref().matches, question) {
-                None => return Found::Route(route),
-                Some(Miss::Method) => is_by_method = true,
-                Some(_) => {}
-            }
-        }
-        if is_by_method {
-            Found::Method(self.allowed(question))
-        } else {
-            Found::NoRoute
+        let found = self.candidates(question.asked.path()).find(|route| {
+            let missed = condition_missed(&route.as_ref().matches, question);
+            is_by_method |= missed == Some(Miss::Method);
+            missed.is_none()
+        });
+        match found {
+            Some(route) => Found::Route(route),
+            None if is_by_method => Found::Method(self.allowed(question)),
+            None => Found::NoRoute,
         }
     }
 

@@ -25,6 +25,7 @@ use hyper::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::error::Fault;
 use crate::proto::path::{self, PathError};
+use crate::serve::headers::has_single_values;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -126,12 +127,6 @@ impl Asked {
     #[must_use]
     pub fn target(&self) -> &PathAndQuery {
         &self.target
-    }
-
-    /// The same, when nothing else is asked any more.
-    #[must_use]
-    pub fn into_target(self) -> PathAndQuery {
-        self.target
     }
 
     /// Whether the client speaks TLS with this process.
@@ -242,12 +237,10 @@ fn check_scheme(uri: &Uri) -> Result<(), Fault> {
 }
 
 fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Fault> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next();
-    match hosts.next() {
-        None => Ok(host),
-        Some(_) => Err(bad("found more than one Host")),
+    if !has_single_values(headers) && headers.get_all(HOST).iter().count() > 1 {
+        return Err(bad("found more than one Host"));
     }
+    Ok(headers.get(HOST))
 }
 
 fn said_in(uri: &Uri) -> Option<&[u8]> {

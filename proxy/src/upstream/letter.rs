@@ -20,7 +20,8 @@ use crate::upstream::upload::{Flow, Tape, Upload};
 pub(super) struct Letter<'p> {
     /// The method, and until they are written the fields.
     parts: &'p mut Parts,
-    path: PathAndQuery,
+    dress: &'p dyn Fn(&mut HeaderMap),
+    path: &'p PathAndQuery,
     fields: Fields,
     body: Option<Rc<Tape>>,
     is_upgrade: bool,
@@ -32,10 +33,12 @@ pub(super) struct Letter<'p> {
 }
 
 enum Fields {
-    /// Not written yet: they are in the parts.
+    /// Not written yet: they are in the parts, as the client has sent them.
     Map,
-    /// Written, and kept for another time.
-    Kept(Kept),
+    /// The same, as they are sent to a server.
+    Dressed,
+    /// Written, and kept for another time; with whether they are those for a server.
+    Kept(Kept, bool),
     /// Written.
     Gone,
 }
@@ -44,6 +47,7 @@ impl<'p> Letter<'p> {
     pub(super) fn new(parcel: Parcel<'p>, upstream: &Upstream) -> Self {
         let Parcel {
             parts,
+            dress,
             path,
             body,
             is_upgrade,
@@ -52,6 +56,7 @@ impl<'p> Letter<'p> {
         let is_repeatable = parts.method.is_idempotent() || upstream.retries.non_idempotent;
         Self {
             parts,
+            dress,
             path,
             fields: Fields::Map,
             body,
@@ -128,18 +133,23 @@ impl<'p> Letter<'p> {
     }
 
     fn headers(&mut self, keeps: bool) -> HeaderMap {
-        match &self.fields {
-            Fields::Map => {
+        let (mut map, is_dressed) = match &self.fields {
+            Fields::Kept(kept, is_dressed) => (kept.map(), *is_dressed),
+            Fields::Gone => return HeaderMap::new(),
+            Fields::Map | Fields::Dressed => {
                 let map = std::mem::take(&mut self.parts.headers);
+                let is_dressed = matches!(self.fields, Fields::Dressed);
                 self.fields = match keeps {
-                    true => Fields::Kept(Kept::of(&map)),
+                    true => Fields::Kept(Kept::of(&map), is_dressed),
                     false => Fields::Gone,
                 };
-                map
+                (map, is_dressed)
             }
-            Fields::Kept(kept) => kept.map(),
-            Fields::Gone => HeaderMap::new(),
+        };
+        if !is_dressed {
+            (self.dress)(&mut map);
         }
+        map
     }
 
     /// Nothing of the request was sent; it may be written again whatever it is.
@@ -154,7 +164,7 @@ impl<'p> Letter<'p> {
                 headers.insert(HOST, host);
             }
             self.parts.headers = headers;
-            self.fields = Fields::Map;
+            self.fields = Fields::Dressed;
         }
     }
 

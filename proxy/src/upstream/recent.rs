@@ -21,14 +21,17 @@ impl Recent {
             self.nanos.set(took);
             return;
         }
-        // The part of the past that still counts: all at once, nothing after four spans.
-        let span = MEMORY.as_millis();
-        let rest = span.saturating_sub(passed.as_millis() / 4).max(span / 8);
-        let faded = u128::from(before - took) * rest / span;
+        // The part of the past that still counts: all at once, nothing after four spans. In whole
+        // milliseconds, by numbers that divide at once: this is done for each request.
+        let passed = passed.as_secs() * 1000 + u64::from(passed.subsec_millis());
+        let rest = MEMORY_MS.saturating_sub(passed / 4).max(MEMORY_MS / 8);
+        let past = before - took;
+        let faded = match past.checked_mul(rest) {
+            Some(product) => product / MEMORY_MS,
+            None => past / MEMORY_MS * rest,
+        };
         // One good answer alone forgets an eighth.
-        let faded = faded - faded / 8;
-        self.nanos
-            .set(took + u64::try_from(faded).unwrap_or(u64::MAX));
+        self.nanos.set(took + (faded - faded / 8));
     }
 
     /// In nanoseconds; 0 if nothing was noted.
@@ -39,7 +42,7 @@ impl Recent {
 }
 
 /// How long a bad answer counts in full.
-const MEMORY: Duration = Duration::from_secs(10);
+const MEMORY_MS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -13,10 +13,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::Response;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Response};
 
 use self::attempt::Lost;
 use crate::error::{Fault, Side};
@@ -61,10 +61,13 @@ pub struct Times {
 
 /// A request that is to be sent.
 pub struct Parcel<'p> {
-    /// Its method, and its fields as for HTTP/1.1; `Host` among them.
+    /// Its method, and the fields that the client has sent.
     pub parts: &'p mut Parts,
+    /// Makes of these the ones that a server is sent, as for HTTP/1.1; `Host` among them. Asked for
+    /// each time it is sent, since they are fewer to be kept before.
+    pub dress: &'p dyn Fn(&mut HeaderMap),
     /// Its path and query.
-    pub path: PathAndQuery,
+    pub path: &'p PathAndQuery,
     /// Its body, if it has one.
     pub body: Option<Rc<Tape>>,
     /// What a server is chosen by.

@@ -207,9 +207,11 @@ fn passed(site: &Site, found: Option<&Arc<Route>>, asks: &route::Question<'_>) -
 
 fn action(route: &Route, asked: &Asked) -> String {
     match &route.action {
-        Action::Upstream(upstream) => match rewrite::target(&route.rewrite, asked.target().clone())
-        {
-            Ok(path) => format!("upstream {} is asked for {path}", upstream.name()),
+        Action::Upstream(upstream) => match rewrite::target(&route.rewrite, asked.target()) {
+            Ok(path) => {
+                let path = path.as_ref().unwrap_or(asked.target());
+                format!("upstream {} is asked for {path}", upstream.name())
+            }
             Err(fault) => format!("{fault} ({})", fault.status()),
         },
         Action::Redirect { to, status } => match rewrite::location(to, asked) {
