@@ -424,6 +424,29 @@ async fn a_server_that_says_drain_gets_no_requests_until_it_says_ready() {
 }
 
 #[tokio::test]
+async fn a_server_that_wants_less_gets_less_and_is_not_down() {
+    let (one, other) = (Service::start(&[200]).await, Service::start(&[200]).await);
+    let proxy = checked(&[one.address(), other.address()], by(Kind::Http(http())));
+    ask(&proxy, 1).await;
+    let wants = async |percent: u8| {
+        one.says(if percent == 0 { "0%" } else { "100%" });
+        eventually("it gets what it wants", async || {
+            told(&proxy, "app", one.address()).await["share_percent"] == percent
+        })
+        .await;
+    };
+    wants(0).await;
+    let had = one.requests();
+    ask(&proxy, 6).await;
+    assert_eq!(one.requests(), had);
+    let server = told(&proxy, "app", one.address()).await;
+    assert_eq!(server["eligible"], true);
+    wants(100).await;
+    ask(&proxy, 4).await;
+    assert!(one.requests() > had);
+}
+
+#[tokio::test]
 async fn two_hundred_reloads_keep_checks_going_and_verdicts_alive() {
     let (well, ill) = (Service::start(&[200]).await, Service::start(&[500]).await);
     let servers = [well.address(), ill.address()];

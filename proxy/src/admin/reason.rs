@@ -30,7 +30,7 @@ pub(super) fn of(standing: &Standing, max_fails: u8) -> String {
         None if standing.share_percent < 100 && !is_down => {
             let share = standing.share_percent;
             told.push(format!(
-                "it came back of late and gets {share} % of its share"
+                "gets {share} % of its share: it came back of late, or wants less"
             ));
         }
         None => {}
@@ -186,7 +186,7 @@ mod tests {
         };
         assert_eq!(
             of(&warm, 3),
-            "it came back of late and gets 34 % of its share"
+            "gets 34 % of its share: it came back of late, or wants less"
         );
     }
 }

@@ -152,7 +152,8 @@ pub struct ServerStatus {
     pub check: Option<AddressStatus>,
     /// The same in full: how many there were, and what the last one met.
     pub check_report: Option<CheckStatus>,
-    /// The part of its weight that it gets, in percent: less than 100 while it warms up.
+    /// The part of its weight that it gets, in percent: less than 100 while it warms up, and when it
+    /// says so itself.
     pub share_percent: u8,
 }
 

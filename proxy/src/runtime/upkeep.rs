@@ -30,6 +30,7 @@ pub(super) async fn check(shared: Arc<Shared>, context: Rc<Context>) {
     loop {
         let force = shared.force.load_full();
         words.tell(&force, &shared);
+        shared.checks.tell_weights();
         let Some(looked) = Looked::at(&force, &shared, &context).await else {
             // There is another plan by now.
             continue;

@@ -169,6 +169,14 @@ impl Checks {
         })
     }
 
+    /// Tells the evidence of each group how much its servers want, by their own account.
+    pub fn tell_weights(&self) {
+        for (key, one) in self.watched().iter() {
+            let percent = one.subscription.weight_percent();
+            one.checked.evidence.note_weight(key.1, percent);
+        }
+    }
+
     /// Different checks that are made, and those that are under way.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {

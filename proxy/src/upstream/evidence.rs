@@ -18,6 +18,7 @@
 //! has found ([`Presence`]); what was held against one that nobody has any more is forgotten.
 
 mod presence;
+mod weights;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use risefall::{Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Registr
 
 use self::presence::Present;
 pub use self::presence::{Found, Presence};
+use self::weights::{OwnWeight, Weights};
 use crate::plan::Check;
 use crate::plan::upstream::Service;
 
@@ -48,6 +50,7 @@ pub struct Evidence {
 struct Words {
     group: Group,
     present: Present,
+    weights: Weights,
 }
 
 /// By what words are read.
@@ -60,7 +63,10 @@ struct Terms {
 
 /// One server as its group judges it.
 #[derive(Clone, Debug)]
-pub struct ServiceHandle(Arc<risefall::Member>);
+pub struct ServiceHandle {
+    member: Arc<risefall::Member>,
+    weight: OwnWeight,
+}
 
 /// By what right a request is sent to a server: what its outcome is told by.
 ///
@@ -137,6 +143,7 @@ impl Evidence {
         let words = Words {
             group: group.policy(terms.policy.clone()).build(),
             present: Present::default(),
+            weights: Weights::default(),
         };
         Self {
             words: Arc::new(words),
@@ -184,13 +191,23 @@ impl Evidence {
     /// Leaves out at `now` what nobody has asked for any more. To be called now and then.
     pub fn tidy(&self, now: Instant) {
         self.words.tidy(now);
+        self.words.weights.tidy();
+    }
+
+    /// Notes that the server at `address` wants so much of its weight, in percent: 100 unless it has
+    /// said otherwise.
+    pub fn note_weight(&self, address: SocketAddr, percent: u8) {
+        self.words.weights.note(address, percent);
     }
 
     /// A handle to what is known of the server at `address`; `None` if it is no member.
     #[must_use]
     pub fn handle(&self, address: SocketAddr) -> Option<ServiceHandle> {
         let members = self.words.group.members();
-        members.find(&address).cloned().map(ServiceHandle)
+        Some(ServiceHandle {
+            member: Arc::clone(members.find(&address)?),
+            weight: self.words.weights.of(address),
+        })
     }
 
     /// Its servers, judged together by what traffic met.
@@ -219,32 +236,43 @@ impl ServiceHandle {
     #[inline]
     #[must_use]
     pub fn is_down(&self) -> bool {
-        !self.0.is_eligible()
+        !self.member.is_eligible()
     }
 
     /// Asks to send one request there; `None` if that must not be now.
     pub fn admit(&self) -> Option<Right> {
-        self.0.admit().ok().map(|right| Right(Some(right)))
+        self.member.admit().ok().map(|right| Right(Some(right)))
     }
 
     /// The right to send one whatever the words say.
     pub fn admit_anyway(&self) -> Right {
-        Right(Some(self.0.admit_anyway()))
+        Right(Some(self.member.admit_anyway()))
     }
 
-    /// Whether one that the balancer would give it is to go there: less often while it warms up.
+    /// Whether one that the balancer would give it is to go there: less often while it warms up, and
+    /// when it wants less.
     #[inline]
     #[must_use]
     pub fn takes_its_share(&self) -> bool {
-        let share = self.0.share();
-        share >= risefall::Member::WHOLE || fastrand::u32(..risefall::Member::WHOLE) < share
+        let share = self.share();
+        share >= WHOLE || fastrand::u32(..WHOLE) < share
     }
 
     /// The part of its weight that it gets now, in percent.
     #[must_use]
     pub fn share_percent(&self) -> u8 {
-        let percent = (self.0.share() * 100).div_ceil(risefall::Member::WHOLE);
+        let percent = (self.share() * 100).div_ceil(WHOLE);
         u8::try_from(percent).unwrap_or(100)
+    }
+
+    /// The same in [`WHOLE`]ths.
+    #[inline]
+    fn share(&self) -> u32 {
+        let share = self.member.share();
+        match self.weight.percent() {
+            100 => share,
+            percent => share * u32::from(percent) / 100,
+        }
     }
 
     /// Tells how the request went that was sent by `right`, and how long its answer took to begin.
@@ -254,14 +282,14 @@ impl ServiceHandle {
     /// others wait for it. What was sent before the server went down changes nothing then.
     pub fn end(&self, right: Right, outcome: Outcome, took: Duration) {
         if let Some(right) = right.0 {
-            self.0.end(right, outcome, took);
+            self.member.end(right, outcome, took);
         }
     }
 
     /// What is held against it, word by word. Reads the clock.
     #[must_use]
     pub fn status(&self) -> MemberStatus {
-        self.0.status()
+        self.member.status()
     }
 }
 
@@ -300,6 +328,8 @@ fn registry(policy: Policy, dials: &Registry) -> Registry {
         .build()
 }
 
+/// The whole of a server's weight.
+const WHOLE: u32 = risefall::Member::WHOLE;
 /// Addresses of one group without a handle, for what ends after its server has gone.
 const CAPACITY: usize = 1024;
 
