@@ -12,7 +12,7 @@
 //!
 //! The task that drives a connection ends with the last that holds it: it has no deadline of its
 //! own, and one that writes to a server which has stopped reading would stay for ever. A request
-//! may do its work instead: see [`Lease::attend`].
+//! may do its work instead: see `pool/wire.rs`.
 
 mod lease;
 mod wire;
