@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use self::judging::{Word, at_once, tell_dials, wanted};
 use super::definition::Definition;
 use super::report::{Finding, LastCheck, Report};
@@ -178,7 +180,8 @@ impl Board {
         let at_once = at_once(&policy)?;
         let word = evidence.endpoint(address).with_policy(policy);
         let at_once = word.with_policy(at_once);
-        let standing = self.join_word(&word, &at_once, thresholds.start);
+        let heard = definition.kind().agent_field();
+        let standing = self.join_word(&word, &at_once, thresholds.start, heard);
         let id = SubscriberId(self.next_id());
         let check = self.join_check(id, address, definition, now);
         let handle = Handle {
@@ -385,7 +388,13 @@ impl Board {
         }
     }
 
-    fn join_word(&mut self, word: &Endpoint, at_once: &Endpoint, start: Start) -> Arc<Standing> {
+    fn join_word(
+        &mut self,
+        word: &Endpoint,
+        at_once: &Endpoint,
+        start: Start,
+        heard: Option<&HeaderName>,
+    ) -> Arc<Standing> {
         let known = self.words.entry(word.id()).or_insert_with(|| {
             let is_pending = !word.status().state.is_down();
             if is_pending && start == Start::NotEligible {
@@ -395,8 +404,12 @@ impl Board {
                 users: 0,
                 is_pending,
                 standing: Arc::default(),
+                heard: heard.cloned(),
             }
         });
+        if known.heard.as_ref() != heard {
+            known.hear_by(heard.cloned(), word);
+        }
         known.users += 1;
         Arc::clone(&known.standing)
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::error::{DefinitionError, PaceError};
 use super::exchange::Exchange;
 use super::http::{Grpc, Http};
@@ -102,6 +104,14 @@ impl Definition {
 }
 
 impl Kind {
+    /// The field by which a server speaks for itself, if it is listened to.
+    pub(super) fn agent_field(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Http(http) => http.agent_field(),
+            _ => None,
+        }
+    }
+
     /// The same, asking for `host` (`Host`, `:authority`) where it does not say itself for which.
     /// Nothing changes where nobody is asked for.
     ///
@@ -247,7 +257,7 @@ impl Default for Timing {
 }
 
 impl TimingBuilder {
-    /// From one check to the next: 10 ms to 24 h.
+    /// From one check to the next: 10 ms to 12 h.
     pub fn interval(mut self, time: Duration) -> Self {
         self.interval = Some(time);
         self
@@ -259,7 +269,7 @@ impl TimingBuilder {
         self
     }
 
-    /// The same while the verdict is down: 10 ms to 24 h.
+    /// The same while the verdict is down: 10 ms to 12 h.
     pub fn down_interval(mut self, time: Duration) -> Self {
         self.down_interval = Some(time);
         self
@@ -333,7 +343,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const JITTER_PERCENT: u8 = 10;
 /// A shorter interval would be a load of its own.
 const INTERVAL_LEAST: Duration = Duration::from_millis(10);
-const INTERVAL_MOST: Duration = Duration::from_secs(24 * 60 * 60);
+/// With its jitter and a timeout it comes well before what it found is forgotten.
+const INTERVAL_MOST: Duration = Duration::from_secs(12 * 60 * 60);
 const TIMEOUT_LEAST: Duration = Duration::from_millis(1);
 const TIMEOUT_MOST: Duration = Duration::from_secs(10 * 60);
 const JITTER_PERCENT_MOST: u8 = 50;
@@ -366,7 +377,7 @@ mod tests {
         for (builder, text) in [
             (
                 Timing::builder().interval(ms(9)),
-                "interval is 9ms, must be from 10ms to 86400s",
+                "interval is 9ms, must be from 10ms to 43200s",
             ),
             (
                 Timing::builder().interval(ms(20)).fast_interval(ms(21)),
@@ -374,7 +385,7 @@ mod tests {
             ),
             (
                 Timing::builder().down_interval(Duration::MAX),
-                "down_interval is 18446744073709551615.999999999s, must be from 10ms to 86400s",
+                "down_interval is 18446744073709551615.999999999s, must be from 10ms to 43200s",
             ),
             (
                 Timing::builder().timeout(Duration::ZERO),
@@ -391,11 +402,12 @@ mod tests {
 
     #[test]
     fn evidence_outlasts_the_slowest_pace_and_fits_a_policy() {
-        let day = INTERVAL_MOST;
+        let jitter = INTERVAL_MOST * u32::from(JITTER_PERCENT_MOST) / 100;
+        assert!(INTERVAL_MOST + jitter + TIMEOUT_MOST < EVIDENCE_MOST);
         for (interval, lasts) in [
             (Duration::from_secs(5), EVIDENCE_LEAST),
             (Duration::from_secs(600), Duration::from_secs(6020)),
-            (day, day),
+            (INTERVAL_MOST, EVIDENCE_MOST),
         ] {
             let timing = Timing::builder().interval(interval).build().unwrap();
             assert_eq!(timing.policy(3, 2).unwrap().fail_timeout(), lasts);

@@ -142,18 +142,22 @@ async fn forward(visit: &Visit, request: Request<Incoming>) -> Result<Response<R
 /// A connection that is open already, for `request`.
 async fn take_open(visit: &Visit, key: &str, request: &Request<Upload>) -> Option<Lease> {
     let pool = &visit.session.context.pool;
-    let mut lease = pool.take(key)?;
-    // Another listener's clients, or those of an earlier plan, may have been allowed more.
-    if !visit.rules.way.allows(lease.address) {
+    let take = || {
+        let lease = pool.take(key)?;
+        // Another listener's clients, or those of an earlier plan, may have been allowed more.
+        if visit.rules.way.allows(lease.address) {
+            return Some(lease);
+        }
         lease.give_back();
-        return None;
-    }
+        None
+    };
+    let mut lease = take()?;
     if !is_harmless(request) {
         // It cannot be sent again, so a server that has closed should be known of first: the event
         // loop goes round once, and the connection's task sees what has come.
         tokio::task::yield_now().await;
         while !lease.is_ready() {
-            lease = pool.take(key)?;
+            lease = take()?;
         }
     }
     Some(lease)

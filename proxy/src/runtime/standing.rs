@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use risefall::{GroupCounts, Status};
+use risefall::{GroupCounts, Mode, Status};
 
 use super::force::InForce;
 use crate::plan::Upstream;
@@ -78,11 +78,14 @@ impl Standings {
             && standing.is_down()
             && !handle.is_down()
         {
-            let is_failing_open = evidence.group().counts().is_failing_open;
-            standing.passed_over = Some(match is_failing_open {
-                true => PassedOver::FailingOpen,
-                false => PassedOver::Observing,
-            });
+            let group = evidence.group();
+            standing.passed_over = if group.counts().is_failing_open {
+                Some(PassedOver::FailingOpen)
+            } else {
+                // Else it came back between the two looks.
+                let is_observing = group.members().policy().mode() == Mode::Observe;
+                is_observing.then_some(PassedOver::Observing)
+            };
         }
         standing
     }

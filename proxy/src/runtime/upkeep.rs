@@ -2,6 +2,7 @@
 //! looks whether certificates have been exchanged.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,7 @@ use crate::telemetry::log;
 use crate::upstream::check::{Checked, Checks};
 use crate::upstream::evidence::Evidence;
 use crate::upstream::groups::Means;
-use crate::upstream::members::Members;
+use crate::upstream::member::target_of;
 
 /// Keeps servers checked as long as it is polled, on the worker's `LocalSet`. Which servers there
 /// are is looked at again and again, since names lead to others in their own time; between two
@@ -29,19 +30,24 @@ pub(super) async fn check(shared: Arc<Shared>, context: Rc<Context>) {
     let mut words = Words::default();
     loop {
         let force = shared.force.load_full();
-        words.tell(&force, &shared);
         shared.checks.tell_weights();
         let Some(looked) = Looked::at(&force, &shared, &context).await else {
             // There is another plan by now.
             continue;
         };
+        // Before anything is found of those that are new.
+        words.tell(&force, &shared);
         if last.as_ref() != Some(&looked) {
             shared.checks.set_in_flight(force.plan.limits.checks);
             shared.checks.set(looked.wanted(&shared.checks));
             last = Some(looked);
         }
         // Another plan is followed at once.
-        let _ = tokio::time::timeout(LOOK_EVERY, shared.renewed.notified()).await;
+        let pause = match last.as_ref().is_some_and(Looked::is_whole) {
+            true => LOOK_EVERY,
+            false => LOOK_SOON,
+        };
+        let _ = tokio::time::timeout(pause, shared.renewed.notified()).await;
     }
 }
 
@@ -54,13 +60,14 @@ struct Looked {
 struct CheckedGroup {
     upstream: Arc<Upstream>,
     evidence: Arc<Evidence>,
-    members: Rc<Members>,
+    /// Where its servers are, and what the plan calls them.
+    found: Vec<(SocketAddr, Arc<str>)>,
     dials: Registry,
 }
 
 impl Looked {
-    /// `None` if another plan came in force meanwhile: names may be waited for, and what is asked
-    /// for by an old plan must not be judged by it anew.
+    /// `None` if another plan came in force meanwhile: what is asked for by an old plan must not be
+    /// judged by it anew.
     async fn at(force: &InForce, shared: &Shared, context: &Context) -> Option<Self> {
         let means = Means {
             judge: &force.judge,
@@ -82,22 +89,31 @@ impl Looked {
                 return None;
             }
             let (group, evidence) = (means.group(upstream), means.evidence(upstream));
-            // Where it fails the lookup has said so.
-            if let Ok(members) = group.members(context.dialler.resolver()).await {
-                groups.push(CheckedGroup {
-                    evidence,
-                    members,
-                    // A judge of another kind keeps what its dials meet to itself.
-                    dials: group.judge().registry().cloned().unwrap_or_else(nobodys),
-                    upstream: Arc::clone(upstream),
-                });
+            // Begins the lookups that are due, and does not wait for them: a name server that is
+            // silent must not keep the servers of others from being checked.
+            tokio::select! {
+                biased;
+                _ = group.members(context.dialler.resolver()) => {}
+                () = std::future::ready(()) => {}
             }
+            groups.push(CheckedGroup {
+                found: evidence.found(),
+                evidence,
+                // A judge of another kind keeps what its dials meet to itself.
+                dials: group.judge().registry().cloned().unwrap_or_else(nobodys),
+                upstream: Arc::clone(upstream),
+            });
         }
         let is_in_force = shared.force.load().generation == force.generation;
         is_in_force.then_some(Self {
             generation: force.generation,
             groups,
         })
+    }
+
+    /// Whether servers of all groups are found.
+    fn is_whole(&self) -> bool {
+        self.groups.iter().all(|one| !one.found.is_empty())
     }
 
     fn wanted(&self, checks: &Checks) -> Vec<Checked> {
@@ -110,7 +126,7 @@ impl Looked {
 impl PartialEq for Looked {
     fn eq(&self, other: &Self) -> bool {
         let is_same = |(one, other): (&CheckedGroup, &CheckedGroup)| {
-            Rc::ptr_eq(&one.members, &other.members) && one.evidence == other.evidence
+            one.found == other.found && one.evidence == other.evidence
         };
         self.generation == other.generation
             && self.groups.len() == other.groups.len()
@@ -124,19 +140,18 @@ impl CheckedGroup {
             return Vec::new();
         };
         let name: Arc<str> = self.upstream.name.as_str().into();
-        let members = self.members.all().filter_map(|member| {
+        let members = self.found.iter().filter_map(|(server, host)| {
             let tls = match &self.upstream.tls {
                 None => None,
-                Some(tls) => Some(checks.tls(tls, &member.host)?),
+                Some(tls) => Some(checks.tls(tls, host)?),
             };
-            let made = check.definition(&member.target()?, tls);
+            let made = check.definition(&target_of(host, server.port())?, tls);
             let refused = |error: &_| {
-                let server = member.address;
                 tracing::error!(upstream = %name, %server, %error, "cannot be checked");
             };
             Some(Checked {
                 upstream: Arc::clone(&name),
-                address: member.address,
+                address: *server,
                 definition: Arc::new(made.inspect_err(refused).ok()?),
                 thresholds: check.thresholds,
                 evidence: Arc::clone(&self.evidence),
@@ -235,3 +250,5 @@ pub(crate) fn now_s() -> i64 {
 /// Changes of one word of one upstream that may wait to be logged.
 const CHANGES_KEPT: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// While servers are not found yet.
+const LOOK_SOON: Duration = Duration::from_millis(50);

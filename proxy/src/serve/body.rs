@@ -28,6 +28,8 @@ enum Source {
         body: Incoming,
         lease: Option<Lease>,
         has_ended: bool,
+        /// Parts that were there at once, one after the other.
+        in_a_row: u8,
         /// Why it broke off, until that is told.
         broken: Option<hyper::Error>,
     },
@@ -60,6 +62,7 @@ impl Reply {
             body,
             lease: Some(lease),
             has_ended: false,
+            in_a_row: 0,
             broken: None,
         };
         Self {
@@ -88,14 +91,28 @@ impl Body for Reply {
                 body,
                 lease,
                 has_ended,
+                in_a_row,
                 ..
             } => {
+                if *in_a_row >= FRAMES_IN_A_ROW {
+                    // Whoever takes it does the connection's work as well: others have to have their
+                    // turn.
+                    *in_a_row = 0;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 let body = Pin::new(body);
-                let frame = ready!(match lease {
+                let polled = match lease {
                     Some(lease) => lease.poll_frame(body, cx),
                     None => body.poll_frame(cx),
-                });
-                *has_ended = frame.is_none();
+                };
+                *in_a_row = if polled.is_ready() { *in_a_row + 1 } else { 0 };
+                let frame = ready!(polled);
+                // Nobody asks for more behind trailers.
+                let is_last = |frame: &hyper::Result<Frame<Bytes>>| {
+                    frame.as_ref().is_ok_and(Frame::is_trailers)
+                };
+                *has_ended = frame.as_ref().is_none_or(is_last);
                 frame
             }
         };
@@ -201,3 +218,6 @@ impl Drop for Reply {
         }
     }
 }
+
+/// Parts of a body that are handed on in one turn.
+const FRAMES_IN_A_ROW: u8 = 8;

@@ -147,6 +147,12 @@ impl Checks {
         }
         let named = watched.values().filter_map(Watched::profile);
         self.profiles.retain(&named.collect::<Vec<_>>());
+        for (key, gone) in &old {
+            if !watched.contains_key(key) {
+                // What it has said of itself it cannot take back any more.
+                gone.checked.evidence.note_weight(key.1, 100);
+            }
+        }
         drop(watched);
         // The old ones end when all of the new have begun: a check that goes on is never without
         // whoever wants it.

@@ -200,6 +200,12 @@ impl Evidence {
         self.words.weights.note(address, percent);
     }
 
+    /// Its members, whichever worker has found them, with what the plan calls them.
+    #[must_use]
+    pub fn found(&self) -> Vec<(SocketAddr, Arc<str>)> {
+        self.words.found()
+    }
+
     /// A handle to what is known of the server at `address`; `None` if it is no member.
     #[must_use]
     pub fn handle(&self, address: SocketAddr) -> Option<ServiceHandle> {
@@ -256,6 +262,12 @@ impl ServiceHandle {
     pub fn takes_its_share(&self) -> bool {
         let share = self.share();
         share >= WHOLE || fastrand::u32(..WHOLE) < share
+    }
+
+    /// Whether it wants any requests at all, by its own account.
+    #[must_use]
+    pub fn wants_any(&self) -> bool {
+        self.weight.percent() > 0
     }
 
     /// The part of its weight that it gets now, in percent.
@@ -382,7 +394,7 @@ mod tests {
         let presence = evidence.enter(Found {
             generation: 1,
             servers: Vec::new(),
-            addresses: vec![address()],
+            addresses: vec![(address(), "api".into())],
             due: None,
         });
         (evidence.handle(address()).unwrap(), presence)

@@ -8,7 +8,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::hash::{Hash as _, Hasher as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,6 +77,8 @@ pub struct GroupParts {
     pub guard: Guard,
     /// What they do once they are reached; `None` where dials alone are judged.
     pub service: Option<Arc<Evidence>>,
+    /// Whose checks alone are asked, where what the servers answer is not theirs.
+    pub checked: Option<Arc<Evidence>>,
     /// How much may go on at one of them; 0 for as much as comes.
     pub max_requests: u32,
     /// How many requests may wait for one of them.
@@ -279,7 +281,7 @@ impl Group {
             let presence = Rc::new(evidence.enter(Found {
                 generation: self.generation.get(),
                 servers: self.parts.servers.clone(),
-                addresses: spots.iter().map(|spot| spot.address).collect(),
+                addresses: self.hosts(&spots),
                 due: self.names.lookups.borrow().next(),
             }));
             self.presence.replace(Some(presence));
@@ -293,6 +295,14 @@ impl Group {
         let members = Members::new(sets, spots, self.parts.balance, own, fails_open);
         self.members.replace(Some(Rc::new(members)));
         self.queue.call();
+    }
+
+    fn hosts(&self, spots: &[Spot]) -> Vec<(SocketAddr, Arc<str>)> {
+        let lookups = self.names.lookups.borrow();
+        let spots = spots.iter().map(|spot| spot.address);
+        spots
+            .map(|address| (address, lookups.host_of(address).into()))
+            .collect()
     }
 
     /// Tells the evidence that the servers are those that they were.
@@ -323,6 +333,8 @@ impl Group {
             name: hash_of(address.to_string().as_bytes()),
             dials: Member::dials(&self.parts.judge, address),
             service: service.and_then(|evidence| evidence.handle(address)),
+            checks: (self.parts.checked.as_ref())
+                .and_then(|evidence| Some(evidence.checks()?.endpoint(address))),
             max_requests: self.parts.max_requests,
             queue: Rc::clone(&self.queue),
             in_flight: Cell::new(0),
@@ -379,7 +391,6 @@ pub fn hash_of(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::net::SocketAddr;
     use std::sync::Mutex;
     use std::time::Duration;
 
@@ -423,6 +434,7 @@ mod tests {
             judge: Arc::new(registry.clone()),
             guard: Guard::new(own, false),
             service: None,
+            checked: None,
             max_requests: 0,
             queue_length: 0,
             budget_percent: 0,

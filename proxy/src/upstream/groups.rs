@@ -46,6 +46,8 @@ pub struct Wanted {
     pub policy: Option<Arc<Policy>>,
     /// What its servers do once they are reached; `None` where dials alone are judged.
     pub service: Option<Arc<Evidence>>,
+    /// Whose checks alone are asked, where what the servers answer is not theirs.
+    pub checked: Option<Arc<Evidence>>,
     /// How much may go on at one of them, in each worker; 0 for as much as comes.
     pub max_requests: u32,
     /// How many requests may wait for one of them, in each worker.
@@ -113,12 +115,17 @@ impl Means<'_> {
         self.evidences.get(&upstream.name, service, check, &dials)
     }
 
-    /// The group of servers that lead on to others. Whether a proxy serves is told by its dials;
-    /// what it answers is its targets'.
+    /// The group of servers that lead on to others. Whether a proxy serves is told by its dials and
+    /// its checks; what it answers is its targets'.
     #[must_use]
     pub fn parent(&self, upstream: &Upstream) -> Rc<Group> {
         let name = format!("{PARENT}{}", upstream.name);
-        self.groups.get(&name, self.wanted(upstream), self.judge)
+        let is_checked = upstream.check.is_some();
+        let wanted = Wanted {
+            checked: is_checked.then(|| self.evidence(upstream)),
+            ..self.wanted(upstream)
+        };
+        self.groups.get(&name, wanted, self.judge)
     }
 
     fn wanted(&self, upstream: &Upstream) -> Wanted {
@@ -127,6 +134,7 @@ impl Means<'_> {
             balance: upstream.balance,
             policy: upstream.policy.clone(),
             service: None,
+            checked: None,
             max_requests: 0,
             queue_length: 0,
             budget_percent: 0,
@@ -165,6 +173,7 @@ impl Groups {
             judge,
             guard: Guard::new(wanted.own.clone(), true),
             service: wanted.service.clone(),
+            checked: wanted.checked.clone(),
             max_requests: wanted.max_requests,
             queue_length: wanted.queue_length,
             budget_percent: wanted.budget_percent,
@@ -211,6 +220,7 @@ mod tests {
             balance: Balance::RoundRobin,
             policy: None,
             service: None,
+            checked: None,
             max_requests: 0,
             queue_length: 0,
             budget_percent: 0,

@@ -34,6 +34,8 @@ pub struct Member {
     pub(super) dials: Dials,
     /// `None` where dials alone are judged.
     pub(super) service: Option<ServiceHandle>,
+    /// What checks found, where the service is not judged otherwise.
+    pub(super) checks: Option<Endpoint>,
     /// How much may go on there; 0 for as much as comes.
     pub(super) max_requests: u32,
     /// Those who wait until something has ended here.
@@ -107,7 +109,9 @@ impl Member {
             // It asks the same dial word.
             (Dials::Pinned(_), Some(service)) => service.is_down(),
             (dials, service) => {
-                dials.is_down(&self.address) || service.as_ref().is_some_and(ServiceHandle::is_down)
+                dials.is_down(&self.address)
+                    || service.as_ref().is_some_and(ServiceHandle::is_down)
+                    || self.checks.as_ref().is_some_and(Endpoint::is_fall_down)
             }
         }
     }
@@ -141,6 +145,13 @@ impl Member {
         service.is_none_or(ServiceHandle::takes_its_share)
     }
 
+    /// Whether it wants any requests at all, by its own account.
+    #[must_use]
+    pub fn wants_any(&self) -> bool {
+        let service = self.service.as_ref();
+        service.is_none_or(ServiceHandle::wants_any)
+    }
+
     /// Tells how a request went that was sent by `right`, and took so long until its answer began:
     /// see [`ServiceHandle::end`].
     pub fn end(&self, right: Right, outcome: Outcome, took: Duration) {
@@ -161,11 +172,7 @@ impl Member {
     /// What it is asked for: the configuration's name of it, and its port.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
-        let port = self.address.port();
-        match self.host.parse() {
-            Ok(ip) => Target::parse(&SocketAddr::new(ip, port).to_string()).ok(),
-            Err(_) => Target::parse(&format!("{}:{port}", self.host)).ok(),
-        }
+        target_of(&self.host, self.address.port())
     }
 
     /// Its number on the hash ring, the same in every process.
@@ -186,8 +193,20 @@ impl Member {
             let checks = status.checks.and_then(Down::of).map(Down::for_good);
             (Down::of(status.service), checks)
         });
+        let own = self.checks.as_ref();
+        let own = own.and_then(|checks| Down::of(checks.status()));
+        let checks = checks.or(own.map(Down::for_good));
         let all = [Down::of(self.dials.status(&self.address)), traffic, checks];
         all.into_iter().flatten().reduce(Down::and)
+    }
+}
+
+/// A server as the configuration calls it, and its port.
+#[must_use]
+pub fn target_of(host: &str, port: u16) -> Option<Target> {
+    match host.parse() {
+        Ok(ip) => Target::parse(&SocketAddr::new(ip, port).to_string()).ok(),
+        Err(_) => Target::parse(&format!("{host}:{port}")).ok(),
     }
 }
 

@@ -110,8 +110,11 @@ impl Members {
             .members
             .iter()
             .any(|one| Rc::ptr_eq(one, member));
-        // Nobody keeps a backup longer than it is needed.
-        if !may(member, tried) || is_backup && usual.any(|one| may(one, tried)) {
+        // Nobody keeps a backup longer than it is needed, or a server that wants no more.
+        if !may(member, tried)
+            || !member.wants_any()
+            || is_backup && usual.any(|one| may(one, tried))
+        {
             return None;
         }
         Some((Rc::clone(member), member.admit()?))
@@ -228,8 +231,12 @@ impl Set {
             }
             last = next;
         }
-        // All of them warm up.
-        Some(first)
+        // All of them warm up, or there are more than can be remembered.
+        let wants_any = |member: &Rc<Member>| may(member, tried) && member.wants_any();
+        let wanted = self.balancer.choose_from(&self.members, key, wants_any);
+        wanted
+            .and_then(|place| self.members.get(place))
+            .or(Some(first))
     }
 
     fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
@@ -306,6 +313,7 @@ mod tests {
             judge,
             guard: Guard::new(Vec::new(), true),
             service: Some(Arc::clone(&evidence)),
+            checked: None,
             max_requests,
             queue_length: 0,
             budget_percent: 0,

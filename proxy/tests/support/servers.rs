@@ -63,6 +63,7 @@ impl Servers {
             judge,
             guard: Guard::new(Vec::new(), true),
             service: Some(Arc::clone(&evidence)),
+            checked: None,
             max_requests: 100,
             queue_length: 0,
             budget_percent: 0,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::Subscriber;
 use crate::check::agent::{AgentReport, Availability};
 use crate::check::definition::Timing;
@@ -21,6 +23,8 @@ pub(super) struct Word {
     pub(super) users: usize,
     pub(super) is_pending: bool,
     pub(super) standing: Arc<Standing>,
+    /// The field by which the server speaks for itself, of the newest subscriber.
+    pub(super) heard: Option<HeaderName>,
 }
 
 impl Word {
@@ -62,6 +66,20 @@ impl Word {
             }
             _ => {}
         }
+    }
+
+    /// From now on it is heard by another field, or by none. What it said by the old one it could not
+    /// take back: it is forgotten.
+    pub(super) fn hear_by(&mut self, heard: Option<HeaderName>, word: &Endpoint) {
+        self.heard = heard;
+        self.hear(
+            word,
+            &AgentReport {
+                weight_percent: Some(100),
+                availability: Some(Availability::Ready),
+                ..AgentReport::default()
+            },
+        );
     }
 
     fn is_drained(&self) -> bool {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::check::agent::Availability;
 use crate::check::definition::{Kind, Timing};
-use crate::check::http::Statuses;
+use crate::check::http::{Http, Statuses};
 use crate::check::report::{Failure, Verdict, Way};
 use crate::clock::ManualClock;
 use crate::policy::{Policy, Recovery};
@@ -554,6 +554,34 @@ fn a_server_speaks_for_itself_and_what_it_does_not_say_stays() {
             report.checks == 4
         );
     }
+}
+
+#[test]
+fn what_a_server_said_is_forgotten_when_it_is_not_listened_to_any_more() {
+    let mut world = World::new(4);
+    let group = world.group();
+    let before = world.subscribe(1, &group, thresholds(3, 2));
+    world.check(&said("drain, 30%"));
+    // The same again changes nothing.
+    let same = world.subscribe(1, &group, thresholds(3, 7));
+    assert_eq!(group.status(&address(1)).state, State::Drained);
+    let http = Http::new("/").unwrap().agent_header("x-agent").unwrap();
+    let other = Definition::new(Kind::Http(http), None, Timing::default()).unwrap();
+    let now = world.now;
+    let id = world
+        .board
+        .subscribe(address(1), other, &group, thresholds(3, 2), now)
+        .unwrap();
+    for old in [before, same] {
+        world.board.unsubscribe(old);
+    }
+    assert_eq!(group.status(&address(1)).state, State::Up);
+    let report = world.board.report(id).unwrap();
+    assert_eq!(report.availability, Availability::Ready);
+    assert_eq!(
+        (report.weight_percent, report.verdict),
+        (100, Verdict::Pending)
+    );
 }
 
 #[test]

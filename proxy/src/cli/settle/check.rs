@@ -138,6 +138,17 @@ impl Settling<'_> {
                 http.agent_header(name.0.as_str())
             });
         }
+        let is_head = (said.method.as_ref()).is_some_and(|method| method.0 == hyper::Method::HEAD);
+        let bodies = [
+            ("body", said.body.is_some()),
+            ("body_pattern", said.body_pattern.is_some()),
+        ];
+        for (key, _) in bodies.iter().filter(|(_, is_said)| *is_said && is_head) {
+            self.refuse(
+                key,
+                "an answer to HEAD has no body; expected another method",
+            );
+        }
         Kind::Http(match (&said.body, &said.body_pattern) {
             (Some(_), Some(_)) => {
                 self.refuse(

@@ -14,6 +14,7 @@ pub(super) fn policy(
 ) -> GroupPolicy {
     let (group, outliers) = said;
     let (slow_start, slow) = (&group.slow_start, outliers.slow.percent());
+    let before = refused.len();
     // Each by itself as well, or one mistake would hide another.
     let alone = [
         GroupPolicy::builder().slow_start(slow_start.0, group.slow_start_from.percent()),
@@ -42,7 +43,7 @@ pub(super) fn policy(
         .build();
     built.unwrap_or_else(|error| {
         // The schema bounds all else.
-        if refused.is_empty() {
+        if refused.len() == before {
             refused.push(refuse(place, &error));
         }
         upstream::usual_group()

@@ -167,11 +167,15 @@ fn every_mistake_of_a_check_is_told_with_what_would_be_right() {
         ),
         [
             "body_pattern: there is body already; expected one of the two",
-            "interval: found 5ms, expected from 10ms to 24h",
+            "interval: found 5ms, expected from 10ms to 12h",
             "fast_interval: found 9s, expected from 10ms to 5s, which is interval",
             "timeout: found 1h, expected from 1ms to 10m",
             "jitter: found 60%, expected at most 50%",
         ]
+    );
+    assert_eq!(
+        check("{ type = \"http\", method = \"HEAD\", body = \"well\" }"),
+        ["body: an answer to HEAD has no body; expected another method"]
     );
     assert_eq!(
         check("{ type = \"tcp\", send = \"PING\" }"),

@@ -250,8 +250,8 @@ pub struct Check {
     /// The same by a regular expression over bytes, in place of `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_pattern: Option<Said<BodyPattern>>,
-    /// Field of the answer by which the server speaks for itself: `drain` or `maint` (no new
-    /// requests until it says `ready`), `down` (at once), `up`. Default: none is read.
+    /// Field of the answer by which the server speaks for itself: `50%` (of its requests), `drain` or
+    /// `maint` (no new ones until it says `ready`), `down` (at once), `up`. Default: none is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_header: Option<Said<HeaderName>>,
     /// Service that gRPC asks for. Default: the server as a whole.
@@ -263,14 +263,14 @@ pub struct Check {
     /// What the answer begins with, by TCP or UDP. Default: a connection is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<Said<Octets>>,
-    /// How long from the beginning of one to that of the next, 10ms to 24h.
+    /// How long from the beginning of one to that of the next, 10ms to 12h.
     #[serde(default = "interval")]
     pub interval: Said<Duration>,
     /// The same while a verdict is changing, 10ms to `interval`. Default: 1s, or `interval` if that
     /// is shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fast_interval: Option<Said<Duration>>,
-    /// The same while the server is down, 10ms to 24h. Default: `interval`.
+    /// The same while the server is down, 10ms to 12h. Default: `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_interval: Option<Said<Duration>>,
     /// By how much a time between two may be shorter or longer, at most 50%: a part such as

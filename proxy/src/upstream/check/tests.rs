@@ -142,7 +142,7 @@ async fn a_server_that_starts_down_is_used_once_a_check_has_passed() {
     let _presence = wanted.evidence.enter(Found {
         generation: 1,
         servers: Vec::new(),
-        addresses: vec![address],
+        addresses: vec![(address, "app.internal".into())],
         due: None,
     });
     let handle = wanted.evidence.handle(address).unwrap();

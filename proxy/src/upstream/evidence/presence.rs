@@ -6,7 +6,7 @@
 //! what a worker found that nobody has asked since it was to look again. Who holds such a server
 //! may go on with it, judged by its dials alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ pub struct Found {
     pub generation: u64,
     /// Whom that plan names.
     pub servers: Vec<Server>,
-    /// Where they are.
-    pub addresses: Vec<SocketAddr>,
+    /// Where they are, and what the plan calls the server, without its port.
+    pub addresses: Vec<(SocketAddr, Arc<str>)>,
     /// When it is to look again; `None` where there is nothing to look up.
     pub due: Option<Instant>,
 }
@@ -36,7 +36,7 @@ struct Lists {
     all: BTreeMap<u64, Found>,
     next: u64,
     /// The members that these have come to.
-    members: BTreeSet<SocketAddr>,
+    members: BTreeMap<SocketAddr, Arc<str>>,
 }
 
 /// The servers that one worker has found, members of their group for as long as this is kept.
@@ -91,6 +91,15 @@ impl Words {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The members, with what the plan calls them.
+    pub(super) fn found(&self) -> Vec<(SocketAddr, Arc<str>)> {
+        let lists = self.lists();
+        let members = lists.members.iter();
+        members
+            .map(|(&address, host)| (address, Arc::clone(host)))
+            .collect()
+    }
+
     /// Leaves out what nobody has asked for any more.
     pub(super) fn tidy(&self, now: Instant) {
         self.follow(self.lists(), now);
@@ -106,12 +115,14 @@ impl Words {
             is_of_plan && is_asked
         });
         let found = current.flat_map(|found| &found.addresses);
-        let found: BTreeSet<_> = found.copied().collect();
+        let found: BTreeMap<_, _> = found.cloned().collect();
         // While all are idle, those stay that there were.
         let is_any = !found.is_empty() || lists.all.is_empty();
         if is_any && lists.members != found {
-            // Weights are the balancers' own.
-            self.group.set(found.iter().map(|&address| (address, 1)));
+            if !lists.members.keys().eq(found.keys()) {
+                // Weights are the balancers' own.
+                self.group.set(found.keys().map(|&address| (address, 1)));
+            }
             lists.members = found;
         }
     }
@@ -151,7 +162,10 @@ mod tests {
                 weight: 1,
                 is_backup: false,
             }],
-            addresses: ports.iter().map(|&port| address(port)).collect(),
+            addresses: ports
+                .iter()
+                .map(|&port| (address(port), name.into()))
+                .collect(),
             due: None,
         }
     }

@@ -88,6 +88,10 @@ impl Wire {
         let found = self.look(wanted);
         if found.is_pending() {
             self.wait(cx.waker());
+            if !tokio::task::coop::has_budget_remaining() {
+                // What is there may not have been given for that alone, and nothing else would tell.
+                cx.waker().wake_by_ref();
+            }
         }
         found
     }
