@@ -6,7 +6,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::{Uri, Version};
@@ -170,18 +170,22 @@ impl Seen {
 
 /// Removes every field that `Connection` names, and `Connection`.
 fn strip_named(headers: &mut HeaderMap) {
-    let is_single = has_single_values(headers);
-    let Entry::Occupied(said) = headers.entry(CONNECTION) else {
-        return;
-    };
-    let named: Vec<HeaderName> = match said.get() {
+    if !has_single_values(headers) {
+        let said = headers.get_all(CONNECTION).iter();
+        let named: Vec<_> = said.flat_map(names_in).collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    match headers.remove(CONNECTION) {
         // What most servers say names no field.
-        value if is_single && (value == "keep-alive" || value == "close") => Vec::new(),
-        _ => said.iter().flat_map(names_in).collect(),
-    };
-    said.remove();
-    for name in named {
-        headers.remove(name);
+        Some(value) if value == "keep-alive" || value == "close" => {}
+        Some(value) => {
+            for name in names_in(&value) {
+                headers.remove(name);
+            }
+        }
+        None => {}
     }
 }
 

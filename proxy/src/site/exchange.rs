@@ -272,6 +272,8 @@ impl<'a> Exchange<'a> {
     /// Makes a client's fields those of a request of ours.
     fn dress(&self, to: &Addressee<'_>, headers: &mut HeaderMap) {
         let (route, asked, trusted) = (&to.ready.route, &to.asked, &to.ready.site.trusted);
+        // At once, where the engine has made no room for more than there was.
+        headers.reserve(OWN_FIELDS);
         hop::to_server(headers, self.version, self.seen);
         let peer = &self.visit.peer;
         peer.announce_seen(trusted, asked, self.seen, headers);
@@ -479,3 +481,6 @@ impl<'a> Exchange<'a> {
         response
     }
 }
+
+/// Fields that are added to a request, most of the time.
+const OWN_FIELDS: usize = 6;

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -148,6 +148,8 @@ where
             return;
         };
         let open = self.begin();
+        // Moved several times until it runs, and at its end: as a box.
+        let future = Box::pin(future);
         tokio::task::spawn_local(async move {
             guard(future, &session).await;
             drop(open);
@@ -156,8 +158,7 @@ where
 }
 
 /// Drives a stream, and resets it when its client takes nothing for too long.
-async fn guard(future: impl Future, session: &Session) {
-    let mut future = pin!(future);
+async fn guard(mut future: Pin<Box<impl Future>>, session: &Session) {
     poll_fn(|cx| {
         if future.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());

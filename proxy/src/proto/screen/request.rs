@@ -275,14 +275,32 @@ fn is_whole_token(bytes: &[u8]) -> bool {
 
 /// Whether a byte may stand in `uri-host [":" port]`. A comma may (RFC 3986 §3.2.2), but it also
 /// joins fields, so that one host could be two.
-const fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
-        || matches!(
-            byte,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
-        )
+#[expect(
+    clippy::indexing_slicing,
+    reason = "every byte has a place in the table"
+)]
+fn is_host_byte(byte: u8) -> bool {
+    HOST_BYTES[byte as usize]
 }
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "every byte has a place in the table"
+)]
+static HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
+            || matches!(
+                byte,
+                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+            );
+        byte += 1;
+    }
+    table
+};
 
 /// Parsers that count in signed numbers must agree too.
 const LENGTH_LIMIT: u64 = i64::MAX as u64;
