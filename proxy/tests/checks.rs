@@ -8,6 +8,8 @@
     clippy::unwrap_used
 )]
 
+#[path = "support/admin.rs"]
+mod admin;
 #[path = "support/h2.rs"]
 mod h2s;
 #[path = "support/sites.rs"]
@@ -21,6 +23,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use admin::{admin, eventually, json, with_admin};
 use hyper::Response as Head;
 use risefall::check::{Exchange, Expect, Grpc, Http, Kind, Thresholds, Timing, TimingBuilder};
 use risefall_proxy::plan::{Admin, Check, Draft, SiteDraft, UpstreamDraft};
@@ -130,10 +133,6 @@ fn http() -> Http {
         .unwrap()
 }
 
-fn with_admin(draft: &mut Draft) {
-    draft.admin = Some(Admin::on("127.0.0.1:0".parse().unwrap()));
-}
-
 /// One site, and one group of these servers that are checked so.
 fn checked(servers: &[SocketAddr], check: Check) -> Proxy {
     site_of(servers, |draft| {
@@ -142,35 +141,21 @@ fn checked(servers: &[SocketAddr], check: Check) -> Proxy {
     })
 }
 
-async fn admin(proxy: &Proxy, path: &str) -> String {
-    let at = proxy.running().admin_address().unwrap();
-    let mut client = Client::connect(at).await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    client.send(request).await;
-    let answer = client.response().await;
+async fn said(proxy: &Proxy, path: &str) -> String {
+    let answer = admin(proxy, path).await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
     answer.text().to_owned()
 }
 
 /// What the status tells of the server of that group.
 async fn told(proxy: &Proxy, upstream: &str, address: SocketAddr) -> Value {
-    let status: Value = serde_json::from_str(&admin(proxy, "/status").await).unwrap();
+    let status = json(proxy, "/status").await;
     let groups = status["upstreams"].as_array().unwrap();
     let group = groups.iter().find(|one| one["name"] == upstream).unwrap();
     let servers = group["endpoints"].as_array().unwrap().iter();
     let mut addresses = servers.flat_map(|one| one["addresses"].as_array().unwrap());
     let found = addresses.find(|one| one["address"] == address.to_string());
     found.unwrap().clone()
-}
-
-async fn eventually(what: &str, is_done: impl AsyncFn() -> bool) {
-    let done = async {
-        while !is_done().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let patience = tokio::time::timeout(PATIENCE, done).await;
-    patience.unwrap_or_else(|_| panic!("never {what}"));
 }
 
 /// Waits until the group uses the server, or does not.
@@ -214,12 +199,12 @@ async fn a_check_takes_a_server_down_with_its_reason_and_brings_it_back() {
         "{why}"
     );
     assert!(why.contains("status 500, expected 200-399, "), "{why}");
-    let explained = admin(&proxy, "/explain?target=http://shop.example/").await;
+    let explained = said(&proxy, "/explain?target=http://shop.example/").await;
     assert!(
         explained.contains("status 500, expected 200-399"),
         "{explained}"
     );
-    let metrics = admin(&proxy, "/metrics").await;
+    let metrics = said(&proxy, "/metrics").await;
     let labels = format!("{{upstream=\"app\",server=\"{}\"", one.address());
     let value = |name: &str, more: &str| {
         let series = format!("{name}{labels}{more}}} ");
@@ -501,7 +486,7 @@ async fn two_hundred_reloads_keep_checks_going_and_verdicts_alive() {
         "no client was sent to what checks hold down"
     );
     // The checks of plans that have gone have gone with them.
-    let metrics = admin(&proxy, "/metrics").await;
+    let metrics = said(&proxy, "/metrics").await;
     assert!(metrics.contains("risefall_checks 2\n"), "{metrics}");
     ill.turns(200);
     until_used(&proxy, "app", ill.address(), true).await;

@@ -147,7 +147,10 @@ async fn servers_that_are_only_observed_are_full_and_not_down() {
     assert_eq!(proxy.ask(get("/")).await.status(), 504);
     let mut held = proxy.connect().await;
     held.send(get("/")).await;
-    eventually(async || json(&proxy, "/status").await["upstreams"][0]["in_flight"] == 1).await;
+    eventually("one request is there", async || {
+        json(&proxy, "/status").await["upstreams"][0]["in_flight"] == 1
+    })
+    .await;
     let full = proxy.ask(get("/")).await;
     assert_eq!(full.status(), 503);
     let cause = full.field("proxy-status");
@@ -221,7 +224,7 @@ async fn one_that_never_fails_twice_in_a_row_is_found_by_its_rate() {
         draft.upstreams[0].service = Some(lasting(|policy| policy.max_fails(3)));
         draft.upstreams[0].group = group;
     });
-    eventually(async || {
+    eventually("ejected by its rate", async || {
         statuses(&proxy, 8).await;
         counts(&proxy).await["ejected"] == 1
     })
@@ -248,7 +251,7 @@ async fn one_that_is_slow_in_half_of_its_answers_is_found_by_that() {
         group.min_volume(4).window(Duration::from_secs(1))
     });
     let proxy = site_of(&[slow.address, good.address], |draft| strict(draft, group));
-    eventually(async || {
+    eventually("ejected for being slow", async || {
         statuses(&proxy, 8).await;
         counts(&proxy).await["ejected"] == 1
     })
@@ -293,7 +296,7 @@ async fn a_server_that_was_ejected_is_tried_by_one_request_at_a_time() {
     });
     statuses(&proxy, 4).await;
     let before = broken.connections();
-    eventually(async || {
+    eventually("tried again", async || {
         statuses(&proxy, 2).await;
         broken.connections() > before
     })

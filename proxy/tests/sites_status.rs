@@ -173,8 +173,10 @@ async fn counts_stay_through_a_reload_while_the_name_does() {
             .await;
         done.unwrap();
         assert_eq!(proxy.ask(HELLO).await.status(), 200);
-        eventually(async || json(&proxy, "/status").await["upstreams"][0]["requests"] == wanted)
-            .await;
+        eventually("counted so", async || {
+            json(&proxy, "/status").await["upstreams"][0]["requests"] == wanted
+        })
+        .await;
     }
     proxy.lines(6).await;
     assert_eq!(json(&proxy, "/status").await["sites"][0]["requests"], 6);
@@ -200,16 +202,19 @@ async fn who_waits_in_line_is_counted_and_whoever_finds_it_full() {
     let is = async |what: &str, wanted: u64| {
         json(&proxy, "/status").await["upstreams"][0][what] == wanted
     };
-    eventually(async || is("in_flight", 1).await).await;
+    eventually("counted so", async || is("in_flight", 1).await).await;
     waits.send(HELLO).await;
-    eventually(async || is("waiting", 1).await).await;
+    eventually("counted so", async || is("waiting", 1).await).await;
     assert_eq!(proxy.ask(HELLO).await.status(), 503);
     assert!(is("queue_full", 1).await);
     busy.reset();
-    eventually(async || is("waiting", 0).await && is("in_flight", 1).await).await;
+    eventually("counted so", async || {
+        is("waiting", 0).await && is("in_flight", 1).await
+    })
+    .await;
     assert!(is("queued", 1).await);
     waits.reset();
-    eventually(async || is("in_flight", 0).await).await;
+    eventually("counted so", async || is("in_flight", 0).await).await;
 }
 
 #[tokio::test]

@@ -169,12 +169,6 @@ impl Member {
         self.service.as_ref()
     }
 
-    /// What it is asked for: the configuration's name of it, and its port.
-    #[must_use]
-    pub fn target(&self) -> Option<Target> {
-        target_of(&self.host, self.address.port())
-    }
-
     /// Its number on the hash ring, the same in every process.
     #[must_use]
     pub fn number(&self) -> u64 {

@@ -38,10 +38,11 @@ pub async fn metric(proxy: &Proxy, series: &str) -> f64 {
     line.trim().parse().unwrap()
 }
 
-pub async fn eventually(is_done: impl AsyncFn() -> bool) {
+/// Waits until it is so.
+pub async fn eventually(what: &str, is_done: impl AsyncFn() -> bool) {
     let start = Instant::now();
     while !is_done().await {
-        assert!(start.elapsed() < PATIENCE, "waited too long");
+        assert!(start.elapsed() < PATIENCE, "never {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -3,9 +3,9 @@
 use risefall::{GroupPolicy, Mode, PolicyError};
 
 use super::Refused;
+use super::policy::outside;
 use crate::config::tree::group as tree;
 use crate::plan::upstream;
-use crate::units;
 
 pub(super) fn policy(
     place: &str,
@@ -58,9 +58,7 @@ fn refuse(place: &str, error: &PolicyError) -> Refused {
             least,
             most,
         } => {
-            let found = units::show(*time);
-            let (least, most) = (units::show(*least), units::show(*most));
-            let message = format!("found {found}, expected from {least} to {most}");
+            let message = outside(*time, *least, *most);
             Refused::new(format!("{place}.{}", key(field)), message)
         }
         PolicyError::NumberOutOfRange {

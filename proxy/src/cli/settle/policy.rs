@@ -68,16 +68,17 @@ pub(super) fn refuse(table: &str, error: &PolicyError) -> Refused {
             time,
             least,
             most,
-        } => {
-            let found = units::show(*time);
-            let (least, most) = (units::show(*least), units::show(*most));
-            let message = format!("found {found}, expected from {least} to {most}");
-            (*field, message)
-        }
+        } => (*field, outside(*time, *least, *most)),
         PolicyError::ZeroThreshold { field } => (*field, "found 0, expected at least 1".to_owned()),
         other => ("recovery", other.to_string()),
     };
     Refused::new(format!("{table}.{field}"), message)
+}
+
+/// What is wrong with a time, and what would be right.
+pub(super) fn outside(time: Duration, least: Duration, most: Duration) -> String {
+    let [found, least, most] = [time, least, most].map(units::show);
+    format!("found {found}, expected from {least} to {most}")
 }
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
