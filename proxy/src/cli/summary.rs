@@ -132,6 +132,7 @@ fn told(action: &Action) -> String {
             format!("to {}: {}", upstream.name(), list(&servers))
         }
         Action::Redirect { to, status } => format!("redirect {} to {to}", status.as_str()),
+        Action::Files(files) => format!("files of {}", files.root.display()),
         Action::Respond { status, .. } => format!("answered with {}", status.as_str()),
     }
 }

@@ -7,6 +7,7 @@
 pub mod check;
 mod draft;
 mod error;
+pub mod files;
 pub mod listen;
 pub mod site;
 pub mod upstream;

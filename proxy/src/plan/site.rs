@@ -10,6 +10,7 @@ use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 
 use super::Upstream;
+use super::files::Files;
 use crate::net::tls::{Identity, Versions};
 
 /// An HTTP server for some hosts. Several may share an address, told apart by their hosts.
@@ -101,6 +102,8 @@ pub enum PathRule {
 pub enum Action {
     /// A server of this group answers it.
     Upstream(Arc<Upstream>),
+    /// A file answers it.
+    Files(Arc<Files>),
     /// The client is sent elsewhere.
     Redirect {
         /// Where: a URI or a path, in which `{host}`, `{path}`, `{query}` and `{scheme}` stand for

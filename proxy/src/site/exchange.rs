@@ -224,7 +224,7 @@ impl<'a> Exchange<'a> {
             (Action::Upstream(_), Some(behind)) => {
                 return self.address((ready, behind), asked, client, parts, body);
             }
-            (Action::Upstream(_), None) => return Err(Fault::NoRoute),
+            (Action::Files(_), _) | (Action::Upstream(_), None) => return Err(Fault::NoRoute),
         };
         rewrite::edit(&route.response_headers, response.headers_mut());
         Ok(Decision::Answer(response))

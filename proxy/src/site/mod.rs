@@ -12,6 +12,7 @@
 
 mod answer;
 mod exchange;
+pub mod files;
 pub mod forwarded;
 mod h2;
 pub mod headers;

@@ -218,6 +218,7 @@ fn action(route: &Route, asked: &Asked) -> String {
             Ok(to) => redirected(*status, to.as_bytes()),
             Err(fault) => format!("{fault} ({})", fault.status()),
         },
+        Action::Files(files) => format!("files of {}", files.root.display()),
         Action::Respond { status, .. } => format!("answered here with {}", status.as_u16()),
     }
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::{Draft, Errors};
 use crate::net::tls::{Identity, Versions};
 use crate::plan::error::PlanFault;
+use crate::plan::files::Files;
 use crate::plan::site::{
     Action, Edits, HostPattern, Match, PathRule, Rewrite, Route, RouteTimeouts, SiteTls,
 };
@@ -71,6 +72,8 @@ pub struct RouteDraft {
 pub enum ActionDraft {
     /// A server of the group of this name answers it.
     Upstream(String),
+    /// A file answers it.
+    Files(Files),
     /// The client is sent elsewhere.
     Redirect {
         /// Where.
@@ -132,7 +135,7 @@ impl Draft {
             Some(ActionDraft::Upstream(name)) => {
                 self.check_upstream_name(format!("{place}.upstream"), name, errors);
             }
-            Some(_) => check_unsent(place, &route.rewrite, errors),
+            Some(action) => check_unsent(place, action, &route.rewrite, errors),
         }
         if let Some(prefix) = &route.rewrite.strip_prefix
             && !leads(prefix, &route.matches.path)
@@ -254,6 +257,7 @@ impl RouteDraft {
                 let found = upstreams.iter().find(|upstream| upstream.name == name);
                 Action::Upstream(Arc::clone(found?))
             }
+            ActionDraft::Files(files) => Action::Files(Arc::new(files)),
             ActionDraft::Redirect { to, status } => Action::Redirect { to, status },
             ActionDraft::Respond {
                 status,
@@ -287,11 +291,13 @@ fn check_tls(place: &str, tls: &SiteTlsDraft, site: &SiteDraft, errors: &mut Err
     }
 }
 
-/// What is told to a server is of no use where none is asked.
-fn check_unsent(place: &str, rewrite: &Rewrite, errors: &mut Errors) {
+/// What is told to a server is of no use where none is asked, and a path only where one is looked
+/// for.
+fn check_unsent(place: &str, action: &ActionDraft, rewrite: &Rewrite, errors: &mut Errors) {
+    let has_path = matches!(action, ActionDraft::Files(_));
     for (key, is_said) in [
-        ("strip_prefix", rewrite.strip_prefix.is_some()),
-        ("add_prefix", rewrite.add_prefix.is_some()),
+        ("strip_prefix", rewrite.strip_prefix.is_some() && !has_path),
+        ("add_prefix", rewrite.add_prefix.is_some() && !has_path),
         ("host", rewrite.host.is_some()),
     ] {
         if is_said {

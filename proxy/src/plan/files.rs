@@ -1,0 +1,108 @@
+//! Static files: which are shown, and how.
+
+use std::path::PathBuf;
+
+use glob::Pattern;
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+
+/// What a route shows of a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Files {
+    /// The folder; an absolute path. Nothing above it is shown.
+    pub root: PathBuf,
+    /// Names of the files that stand for a folder, the first that is there.
+    pub index: Vec<String>,
+    /// What is looked for, in this order; never empty.
+    pub try_files: Vec<Candidate>,
+    /// Whether a folder without an index is listed.
+    pub listing: bool,
+    /// Whether names that begin with a dot are shown; `.well-known` always is.
+    pub hidden: bool,
+    /// Which symbolic links are followed.
+    pub links: Links,
+    /// Whether `x.br`, `x.zst` and `x.gz` are sent for `x` to who takes them.
+    pub precompressed: bool,
+    /// Whether what is worth it is compressed on its way.
+    pub compress: bool,
+    /// What a file is by its extension (lower case, without a dot), before the usual table.
+    pub types: Vec<(String, HeaderValue)>,
+    /// `Cache-Control` by the path of the file below the root, without a slash in front; the first
+    /// pattern that fits.
+    pub cache_control: Vec<(Pattern, HeaderValue)>,
+    /// Files below the root that are the body of answers with these statuses; paths in normal form.
+    pub error_pages: Vec<(StatusCode, String)>,
+    /// Pages of which origins may read the answers.
+    pub cors: Cors,
+}
+
+/// A path that is looked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Candidate {
+    /// The path that was asked for, between these two. A final slash means a folder with an index.
+    Asked {
+        /// Before it; empty, or a path in normal form without a final slash.
+        before: String,
+        /// Behind it.
+        behind: String,
+    },
+    /// This file, for every path whose last segment has no dot in it: a page of an application that
+    /// does its own routing, which must not stand for a picture that is missing. In normal form.
+    Fixed(String),
+}
+
+/// Which symbolic links are followed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Links {
+    /// Those that lead to what is below the root, by a relative path.
+    #[default]
+    Inside,
+    /// All.
+    All,
+    /// None.
+    Off,
+}
+
+/// Pages of which origins may read the answers (CORS).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Cors {
+    /// Those of the site itself alone.
+    #[default]
+    Off,
+    /// Any.
+    Any,
+    /// Those of these origins: `https://a.example`.
+    Origins(Vec<HeaderValue>),
+}
+
+impl Files {
+    /// The folder `root`, all else by default.
+    #[must_use]
+    pub fn of(root: PathBuf) -> Self {
+        Self {
+            root,
+            index: vec!["index.html".to_owned()],
+            try_files: vec![Candidate::asked()],
+            listing: false,
+            hidden: false,
+            links: Links::default(),
+            precompressed: true,
+            compress: true,
+            types: Vec::new(),
+            cache_control: Vec::new(),
+            error_pages: Vec::new(),
+            cors: Cors::default(),
+        }
+    }
+}
+
+impl Candidate {
+    /// The path that was asked for.
+    #[must_use]
+    pub fn asked() -> Self {
+        Self::Asked {
+            before: String::new(),
+            behind: String::new(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Static files: from the path of a request to what is answered.
