@@ -77,6 +77,23 @@ pub(crate) fn is_token(byte: u8) -> bool {
     TOKEN_BYTES[byte as usize]
 }
 
+/// A value without the white space around it (RFC 9110 §5.6.3).
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
+    let mut value = trim_start(value);
+    while let [before @ .., b' ' | b'\t'] = value {
+        value = before;
+    }
+    value
+}
+
+/// A value without the white space in front of it.
+pub(crate) fn trim_start(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', behind @ ..] = value {
+        value = behind;
+    }
+    value
+}
+
 /// A table, because names are most of what is scanned byte by byte.
 #[expect(
     clippy::indexing_slicing,

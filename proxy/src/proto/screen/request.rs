@@ -2,7 +2,8 @@
 
 use memchr::memchr;
 
-use super::{super::is_token, Violation};
+use super::super::{is_token, trim, trim_start};
+use super::Violation;
 
 /// What the current head has said so far about its end and about what comes after.
 #[derive(Clone, Copy, Debug, Default)]
@@ -243,21 +244,6 @@ fn split_token(line: &[u8]) -> (&[u8], &[u8]) {
         .position(|&byte| !is_token(byte))
         .unwrap_or(line.len());
     line.split_at_checked(end).unwrap_or_default()
-}
-
-fn trim(value: &[u8]) -> &[u8] {
-    let mut value = trim_start(value);
-    while let [before @ .., b' ' | b'\t'] = value {
-        value = before;
-    }
-    value
-}
-
-fn trim_start(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', behind @ ..] = value {
-        value = behind;
-    }
-    value
 }
 
 /// Whether this is a target in any of its forms. Some clients send text as it was typed, without
