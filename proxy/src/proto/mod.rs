@@ -11,10 +11,14 @@
 
 pub mod connect;
 pub mod path;
+pub mod range;
 pub mod screen;
 pub mod sniff;
 pub mod socks5;
 pub mod target;
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
 
 pub use target::{Host, HostError, Name, Target, TargetError};
 
@@ -75,6 +79,13 @@ impl<'a> Reader<'a> {
 )]
 pub(crate) fn is_token(byte: u8) -> bool {
     TOKEN_BYTES[byte as usize]
+}
+
+/// The value of a field that we write ourselves, of visible ASCII and spaces only.
+fn ascii_value(text: String) -> HeaderValue {
+    // Nothing in such a text is refused.
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A value without the white space around it (RFC 9110 §5.6.3).
