@@ -11,6 +11,7 @@
 
 pub mod connect;
 pub mod path;
+pub mod precondition;
 pub mod range;
 pub mod screen;
 pub mod sniff;
