@@ -9,6 +9,7 @@
 //! kept or reserved for it. The verdict on some bytes does not depend on how they were cut into
 //! reads.
 
+pub mod byteranges;
 pub mod coding;
 pub mod connect;
 pub mod path;
