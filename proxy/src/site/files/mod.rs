@@ -1,1 +1,3 @@
 //! Static files: from the path of a request to what is answered.
+
+pub mod kind;
