@@ -1,3 +1,4 @@
 //! Static files: from the path of a request to what is answered.
 
+pub mod encode;
 pub mod kind;
