@@ -1,4 +1,5 @@
 //! Static files: from the path of a request to what is answered.
 
+pub mod cache_rule;
 pub mod encode;
 pub mod kind;
