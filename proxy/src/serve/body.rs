@@ -1,5 +1,6 @@
 //! A response on its way to the client: never gathered, only counted and watched.
 
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use risefall::{Cause, Outcome};
 
 use crate::error::Fault;
+use crate::serve::parts::Feed;
 use crate::serve::session::Session;
 use crate::upstream::judge::LIED;
 use crate::upstream::pool::Lease;
@@ -18,21 +20,33 @@ use crate::upstream::upload::{Progress, clean_trailers};
 /// A response's body, to the client. It is in the engine's hands when this is dropped.
 pub(crate) struct Reply {
     source: Source,
+    /// Why it broke off, until that is told.
+    broken: Option<Broken>,
     /// `None` if the exchange goes on without the body: a tunnel.
     session: Option<Rc<Session>>,
 }
 
 enum Source {
     Text(Bytes),
+    Feed(Box<dyn Feed>),
     Origin {
         body: Incoming,
         lease: Option<Lease>,
         has_ended: bool,
         /// Parts that were there at once, one after the other.
         in_a_row: u8,
-        /// Why it broke off, until that is told.
-        broken: Option<hyper::Error>,
     },
+}
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The origin.
+    #[error(transparent)]
+    Origin(#[from] hyper::Error),
+    /// What it was read from.
+    #[error(transparent)]
+    Own(#[from] io::Error),
 }
 
 impl Reply {
@@ -40,6 +54,7 @@ impl Reply {
     pub(crate) fn text(text: impl Into<Bytes>, session: &Rc<Session>) -> Self {
         Self {
             source: Source::Text(text.into()),
+            broken: None,
             session: Some(Rc::clone(session)),
         }
     }
@@ -48,7 +63,17 @@ impl Reply {
     pub(crate) fn tunnel() -> Self {
         Self {
             source: Source::Text(Bytes::new()),
+            broken: None,
             session: None,
+        }
+    }
+
+    /// What comes piece by piece.
+    pub(crate) fn feed(feed: impl Feed + 'static, session: &Rc<Session>) -> Self {
+        Self {
+            source: Source::Feed(Box::new(feed)),
+            broken: None,
+            session: Some(Rc::clone(session)),
         }
     }
 
@@ -63,10 +88,10 @@ impl Reply {
             lease: Some(lease),
             has_ended: false,
             in_a_row: 0,
-            broken: None,
         };
         Self {
             source,
+            broken: None,
             session: Some(Rc::clone(session)),
         }
     }
@@ -74,25 +99,79 @@ impl Reply {
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
-        let mut frame = match &mut this.source {
-            Source::Text(text) if text.is_empty() => None,
-            Source::Text(text) => Some(Ok(Frame::data(std::mem::take(text)))),
-            Source::Origin { broken, .. } if broken.is_some() => {
-                return Poll::Ready(broken.take().map(Err));
+        if let Some(broken) = this.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        let mut frame = ready!(this.source.poll_frame(cx, this.session.as_deref()));
+        match &mut frame {
+            None => {}
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
+                this.note(frame);
             }
+            Some(Err(_)) => {
+                if let Some(Err(error)) = frame {
+                    this.note_broken(&error);
+                    // Told a turn later: the engine writes what it has before that, and nothing any
+                    // more behind it.
+                    this.broken = Some(error);
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Text(text) => text.is_empty(),
+            Source::Feed(feed) => feed.left() == Some(0),
             Source::Origin {
+                body, has_ended, ..
+            } => *has_ended || body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Source::Feed(feed) => feed.left().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Source::Origin { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: Option<&Session>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Self::Text(text) if text.is_empty() => Poll::Ready(None),
+            Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Feed(feed) => {
+                let Some(session) = session else {
+                    return Poll::Ready(None);
+                };
+                let piece = ready!(feed.poll_next(cx, &session.outgoing));
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece?))))
+            }
+            Self::Origin {
                 body,
                 lease,
                 has_ended,
                 in_a_row,
-                ..
             } => {
                 if *in_a_row >= FRAMES_IN_A_ROW {
                     // Whoever takes it does the connection's work as well: others have to have their
@@ -113,45 +192,8 @@ impl Body for Reply {
                     frame.as_ref().is_ok_and(Frame::is_trailers)
                 };
                 *has_ended = frame.as_ref().is_none_or(is_last);
-                frame
+                Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)))
             }
-        };
-        match &mut frame {
-            None => {}
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    clean_trailers(trailers);
-                }
-                this.note(frame);
-            }
-            Some(Err(error)) => {
-                this.note_broken(error);
-                if let (Source::Origin { broken, .. }, Some(Err(error))) = (&mut this.source, frame)
-                {
-                    // Told a turn later: the engine writes what it has before that, and nothing any
-                    // more behind it.
-                    *broken = Some(error);
-                    cx.waker().wake_by_ref();
-                }
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Text(text) => text.is_empty(),
-            Source::Origin {
-                body, has_ended, ..
-            } => *has_ended || body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Text(text) => SizeHint::with_exact(text.len() as u64),
-            Source::Origin { body, .. } => body.size_hint(),
         }
     }
 }
@@ -166,26 +208,28 @@ impl Reply {
         }
     }
 
-    fn note_broken(&mut self, error: &hyper::Error) {
-        if let (
-            Some(session),
-            Source::Origin {
-                lease: Some(lease), ..
-            },
-        ) = (&self.session, &mut self.source)
-        {
-            match session.flow.upload.get() {
-                Progress::Broken => return session.note_fault(&session.upload_fault()),
-                Progress::TooLarge => return session.note_fault(&Fault::TooLarge),
-                _ => {}
-            }
-            lease.end(LIED);
-            let reason = error.to_string().into();
-            session.note_fault(&Fault::Broken {
-                address: lease.address,
-                reason,
-            });
+    fn note_broken(&mut self, error: &Broken) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let Source::Origin {
+            lease: Some(lease), ..
+        } = &mut self.source
+        else {
+            tracing::warn!(client = %session.client, %error, "a response was cut");
+            return session.note_fault(&Fault::Cut("what was being sent has changed"));
+        };
+        match session.flow.upload.get() {
+            Progress::Broken => return session.note_fault(&session.upload_fault()),
+            Progress::TooLarge => return session.note_fault(&Fault::TooLarge),
+            _ => {}
         }
+        lease.end(LIED);
+        let reason = error.to_string().into();
+        session.note_fault(&Fault::Broken {
+            address: lease.address,
+            reason,
+        });
     }
 }
 
@@ -212,6 +256,11 @@ impl Drop for Reply {
             } else if let Some(session) = &self.session {
                 session.note_cut();
             }
+        } else if !is_whole
+            && matches!(self.source, Source::Feed(_))
+            && let Some(session) = &self.session
+        {
+            session.note_cut();
         }
         if let Some(session) = self.session.take() {
             session.end_response();

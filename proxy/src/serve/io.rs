@@ -6,13 +6,20 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio_rustls::server::TlsStream;
 
+use crate::error::Fault;
 use crate::proto::screen::Violation;
+use crate::serve::file::shorter;
+use crate::serve::outgoing::Piece;
+use crate::serve::parts::READ_MOST;
 use crate::serve::session::{Phase, Session};
 
 /// A socket whose writing half is shared with whoever waits for a reset.
@@ -84,15 +91,64 @@ impl AsyncWrite for Duplex<'_> {
     }
 }
 
-/// A stream to a client, by what its end needs.
+/// A stream to a client: what its end needs, and whether files can be sent past this process.
 pub(crate) trait Farewell {
     /// Whether the client has to be told that nothing more comes (TLS, RFC 8446 §6.1). Else
     /// closing the socket tells it.
     const IS_SAID: bool;
+
+    /// Writes what something else follows at once.
+    fn poll_write_ahead(
+        &self,
+        _: &mut Context<'_>,
+        _: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Sends a part of a file, or the beginning of it; gives how many bytes, never 0.
+    fn poll_send_file(&self, _: &mut Context<'_>, _: &Piece) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
 }
 
 impl Farewell for Duplex<'_> {
     const IS_SAID: bool = false;
+
+    fn poll_write_ahead(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // The kernel fills its packet with what follows.
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        self.poll_send(cx, |write| {
+            let stream: &TcpStream = write.as_ref();
+            let mut none = SendAncillaryBuffer::default();
+            let send = || Ok(sendmsg(stream, slices, &mut none, flags)?);
+            stream.try_io(Interest::WRITABLE, send)
+        })
+    }
+
+    fn poll_send_file(&self, cx: &mut Context<'_>, piece: &Piece) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, |write| {
+            let stream: &TcpStream = write.as_ref();
+            stream.try_io(Interest::WRITABLE, || {
+                piece.file.check()?;
+                let mut offset = piece.offset;
+                match sendfile(stream, piece.file.file(), Some(&mut offset), piece.len) {
+                    Ok(0) => Err(shorter()),
+                    Ok(sent) => Ok(sent),
+                    // A kind of file system that cannot do it.
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                        let bytes = piece.file.read(piece.offset, piece.len.min(READ_MOST))?;
+                        Ok(send(stream, &bytes, SendFlags::NOSIGNAL)?)
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            })
+        })
+    }
 }
 
 impl<S> Farewell for TlsStream<S> {
@@ -152,6 +208,37 @@ impl<S> ClientIo<S> {
         let is_own = matches!(self.session.phase.get(), Phase::Waiting | Phase::Head);
         self.is_unparsed |= is_own;
         is_own
+    }
+
+    /// Writes slices of which the one behind the first `ahead` stands for a part of a file.
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+        ahead: usize,
+    ) -> Poll<io::Result<usize>>
+    where
+        S: Farewell,
+    {
+        if ahead > 0 {
+            let slices = slices.get(..ahead).unwrap_or_default();
+            return self.stream.poll_write_ahead(cx, slices);
+        }
+        let outgoing = &self.session.outgoing;
+        let Some(piece) = outgoing.first() else {
+            return Poll::Ready(Err(io::ErrorKind::NotFound.into()));
+        };
+        let sent = ready!(self.stream.poll_send_file(cx, &piece));
+        match &sent {
+            Ok(len) => outgoing.advance(*len),
+            Err(error) if error.kind() == io::ErrorKind::Other => {
+                tracing::warn!(client = %self.session.client, %error, "a response was cut");
+                self.session
+                    .note_fault(&Fault::Cut("what was being sent has changed"));
+            }
+            Err(_) => {}
+        }
+        Poll::Ready(sent)
     }
 
     fn note_read(&mut self, len: usize) {
@@ -225,7 +312,10 @@ impl<S: AsyncWrite + Farewell + Unpin> AsyncWrite for ClientIo<S> {
         if self.is_engines_own() {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
+        let sent = match self.session.outgoing.before(slices) {
+            None => ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices)),
+            Some(ahead) => ready!(self.poll_send(cx, slices, ahead)),
+        };
         self.session.note_written();
         Poll::Ready(sent)
     }

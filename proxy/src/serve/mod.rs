@@ -4,9 +4,12 @@
 pub mod answer;
 pub mod body;
 pub mod context;
+pub mod file;
 pub mod first;
 pub mod headers;
 pub mod http1;
 pub mod io;
+pub mod outgoing;
+pub mod parts;
 pub mod session;
 pub mod tunnel;

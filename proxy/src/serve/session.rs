@@ -14,6 +14,7 @@ use crate::net::relay::Moved;
 use crate::proto::Target;
 use crate::proto::screen::{Limits, Screen};
 use crate::serve::context::{Context, Place, Terms};
+use crate::serve::outgoing::Outgoing;
 use crate::telemetry::access::{AccessWriter, Line};
 use crate::telemetry::counters::Protocol;
 use crate::telemetry::tally::Service;
@@ -39,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) has_unread: Cell<bool>,
     /// Whether the end of the connection is the end of the response that is being written.
     pub(crate) ends_with_it: Cell<bool>,
+    /// Parts of files that go to the socket past the engine.
+    pub(crate) outgoing: Outgoing,
     /// How long the exchange may take in all, if that is its own.
     pub(crate) request_time: Cell<Option<Duration>>,
     /// Whether it is one of several exchanges at a time of one connection.
@@ -127,6 +130,7 @@ impl Session {
             has_left: Cell::new(false),
             has_unread: Cell::new(false),
             ends_with_it: Cell::new(false),
+            outgoing: Outgoing::default(),
             request_time: Cell::new(None),
             is_stream,
             record: RefCell::new(None),

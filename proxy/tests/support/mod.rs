@@ -252,7 +252,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// A response with its body, which ends by its length, its last chunk, or the connection.
     pub async fn response(&mut self) -> Response {
         let head = self.head().await;
-        let body = if let Some(len) = field(&head, "content-length") {
+        let has_none = [" 204 ", " 304 "]
+            .iter()
+            .any(|status| head[..14].contains(status));
+        let body = if has_none {
+            Vec::new()
+        } else if let Some(len) = field(&head, "content-length") {
             self.take(len.parse().unwrap()).await
         } else if field(&head, "transfer-encoding").is_some() {
             self.chunks().await

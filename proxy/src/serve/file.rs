@@ -1,0 +1,205 @@
+//! A file that is being sent: open, and watched for changes.
+//!
+//! A response says how long it is before its first byte leaves, so what is read later has to be what
+//! was there then. A file that is replaced (by a rename) or removed stays as it was for whoever has
+//! it open. One that is written in place does not: it is looked at before each part is sent, and a
+//! part of a file that is not the same any more is not sent. One that has only grown is sent as far
+//! as it was promised, if its beginning and its last part are what they were: a log that is
+//! written to could never be had otherwise.
+//!
+//! What is in the page cache is read at once. What is not would stop the whole thread while the
+//! disk turns, so that is read on another thread first, if the system can tell ([`Whereabouts`]).
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FileType, Stat, fstat};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+
+/// An open file, and what it was when it was opened.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    stamp: Stamp,
+    /// The beginning and the end, by which a file that has grown is known again. Empty if that is
+    /// not known.
+    edges: Box<[u8]>,
+}
+
+/// By what a file is told from others, and from itself at another time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    /// Its bytes.
+    pub len: u64,
+    /// When it was last written to: seconds since 1970, and nanoseconds.
+    pub modified: (i64, u32),
+    inode: u64,
+    device: u64,
+}
+
+/// Where bytes of a file are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whereabouts {
+    /// In memory, as far as can be told.
+    Memory,
+    /// On the disk; or nobody knows.
+    Disk,
+}
+
+impl OpenFile {
+    /// `file`, if it still is what `stamp` says; its edges are read if they are in memory, or at any
+    /// rate if that `may_wait`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the reads; [`io::ErrorKind::WouldBlock`] if they would have to wait.
+    pub fn new(file: File, stamp: Stamp, may_wait: bool) -> io::Result<Self> {
+        let mut open = Self {
+            file,
+            stamp,
+            edges: Box::default(),
+        };
+        for offset in open.edge_offsets() {
+            if !may_wait && open.whereabouts(offset, EDGE) == Whereabouts::Disk {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        open.edges = open.read_edges()?;
+        Ok(open)
+    }
+
+    /// What it was when it was opened.
+    #[must_use]
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Fails if what is promised of the file can be kept no longer.
+    ///
+    /// # Errors
+    ///
+    /// It was written to in place.
+    pub fn check(&self) -> io::Result<()> {
+        let now = Stamp::of(&fstat(&self.file)?);
+        let is_same = now.modified == self.stamp.modified && now.len == self.stamp.len;
+        if is_same || now.len > self.stamp.len && self.has_only_grown()? {
+            return Ok(());
+        }
+        Err(io::Error::other("the file was changed while it was sent"))
+    }
+
+    /// Whether `len` bytes at `offset` can be had without waiting for a disk: by their first and
+    /// their last, since what is between was read along with them.
+    #[must_use]
+    pub fn whereabouts(&self, offset: u64, len: u64) -> Whereabouts {
+        let last = offset.saturating_add(len.saturating_sub(1));
+        for at in [last, offset] {
+            let mut byte = [0];
+            let mut slices = [io::IoSliceMut::new(&mut byte)];
+            if preadv2(&self.file, &mut slices, at, ReadWriteFlags::NOWAIT).is_err() {
+                return Whereabouts::Disk;
+            }
+            if len <= PAGES {
+                break;
+            }
+        }
+        Whereabouts::Memory
+    }
+
+    /// Reads `len` bytes at `offset`; waits for a disk if it has to.
+    ///
+    /// # Errors
+    ///
+    /// Those of the read, and that the file has become shorter.
+    pub fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = offset.saturating_add(bytes.len() as u64);
+            match pread(&self.file, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(shorter()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn has_only_grown(&self) -> io::Result<bool> {
+        Ok(!self.edges.is_empty() && self.edges == self.read_edges()?)
+    }
+
+    fn edge_offsets(&self) -> [u64; 2] {
+        [0, self.stamp.len.saturating_sub(EDGE)]
+    }
+
+    fn read_edges(&self) -> io::Result<Box<[u8]>> {
+        let len = usize::try_from(self.stamp.len.min(EDGE)).unwrap_or(0);
+        let mut edges = Vec::with_capacity(2 * len);
+        for offset in self.edge_offsets() {
+            edges.extend(self.read(offset, len)?);
+        }
+        Ok(edges.into())
+    }
+}
+
+impl Stamp {
+    /// Of what the system says.
+    #[must_use]
+    pub fn of(stat: &Stat) -> Self {
+        let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        Self::new(
+            u64::try_from(stat.st_size).unwrap_or(0),
+            (stat.st_mtime, nanos),
+            (stat.st_dev, stat.st_ino),
+        )
+    }
+
+    /// Of a length, a time (seconds since 1970 and nanoseconds), and a device with an inode of it.
+    #[must_use]
+    pub fn new(len: u64, (seconds, nanos): (i64, i64), (device, inode): (u64, u64)) -> Self {
+        Self {
+            len,
+            modified: (seconds, u32::try_from(nanos).unwrap_or(0)),
+            inode,
+            device,
+        }
+    }
+
+    /// When it was last written to; 1970 for what is before that.
+    #[must_use]
+    pub fn time(&self) -> SystemTime {
+        let (seconds, nanos) = self.modified;
+        UNIX_EPOCH + Duration::new(u64::try_from(seconds).unwrap_or(0), nanos)
+    }
+}
+
+/// Whether the system calls it a file.
+#[must_use]
+pub fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// Whether the system calls it a folder.
+#[must_use]
+pub fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// The file ends before what was promised of it.
+pub(crate) fn shorter() -> io::Error {
+    io::Error::other("the file has become shorter while it was sent")
+}
+
+/// What is remembered of each end of a file.
+const EDGE: u64 = 4096;
+/// Up to here one byte stands for all: what lies together is read together.
+const PAGES: u64 = 128 * 1024;
