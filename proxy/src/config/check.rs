@@ -147,7 +147,11 @@ impl<'a> Checker<'a> {
             .iter()
             .map(|branch| expected(resolved(branch)))
             .collect();
-        let message = format!("found {}, expected {}", found(node), each.join(", or "));
+        let found = match is_secret(place) {
+            true => kind(node).to_owned(),
+            false => found(node),
+        };
+        let message = format!("found {found}, expected {}", each.join(", or "));
         self.refuse(node, place, message);
         false
     }
@@ -298,10 +302,9 @@ impl<'a> Checker<'a> {
 
     fn refuse_type(&mut self, node: &Node, schema: &Json, place: &str) {
         let is_secret = schema["writeOnly"] == true || is_secret(place);
-        let found = if is_secret && matches!(node.value, Value::Text(_)) {
-            "a text".to_owned()
-        } else {
-            found(node)
+        let found = match is_secret {
+            true => kind(node).to_owned(),
+            false => found(node),
         };
         let message = format!("found {found}, expected {}", expected(schema));
         self.refuse(node, place, message);
@@ -373,6 +376,18 @@ pub(super) fn found(node: &Node) -> String {
     }
 }
 
+/// The same without what it says.
+fn kind(node: &Node) -> &'static str {
+    match &node.value {
+        Value::Text(_) => "a text",
+        Value::Whole(_) | Value::Huge(_) | Value::Float(_) => "a number",
+        Value::Bool(_) => "true or false",
+        Value::Date(_) => "a date",
+        Value::List(_) => "a list",
+        Value::Table(_) => "a table",
+    }
+}
+
 /// What a schema asks for, in a few words.
 pub(super) fn expected(schema: &Json) -> String {
     if let Some(branches) = schema["anyOf"].as_array() {
@@ -423,8 +438,11 @@ fn is_unbuilt(place: &str, key: &str) -> bool {
         .any(|(unbuilt, keys)| *unbuilt == table && keys.contains(&key))
 }
 
+/// Whether what stands there is never shown: by its key, or by that of a table around it, of which
+/// the first two are named by us and by the operator.
 fn is_secret(place: &str) -> bool {
-    place.rsplit('.').next().is_some_and(mistake::is_secret)
+    let is_last = place.rsplit('.').next().is_some_and(mistake::is_secret);
+    is_last || place.split('.').skip(2).any(mistake::is_secret)
 }
 
 /// Whether a key may be one of a table whose keys are the operator's.

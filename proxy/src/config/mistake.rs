@@ -120,7 +120,8 @@ fn snippet<'a>(
     let end = text.get(range.start..).and_then(|rest| rest.find('\n'));
     let end = end.map_or(text.len(), |len| range.start + len);
     let line = text.get(start..end).unwrap_or_default();
-    let (shown, kept) = without_secret(line);
+    let before = text.get(..start).unwrap_or_default();
+    let (shown, kept) = without_secret(before, line);
     let from = (range.start - start).min(kept);
     // A caret even where nothing stands: behind the end of a line that is not whole.
     let to = (range.end.min(end) - start).clamp(from, kept.max(from));
@@ -138,12 +139,15 @@ fn snippet<'a>(
 }
 
 /// A line without its secret, and how many of its bytes are as they were.
-fn without_secret(line: &str) -> (String, usize) {
+fn without_secret(before: &str, line: &str) -> (String, usize) {
+    if is_in_secret(before) && !line.trim_start().starts_with('[') {
+        let key = line.split_once('=').map_or("", |(key, _)| key);
+        return (format!("{key}= <hidden>"), key.len() + 1);
+    }
     let Some((key, value)) = line.split_once('=') else {
         return (line.to_owned(), line.len());
     };
-    let last = key.trim().rsplit(['.', ' ', '{', ',']).next();
-    let is_secret = last.is_some_and(|key| is_secret(key.trim_matches(['"', '\''])));
+    let is_secret = has_secret_key(key);
     let lower = value.to_ascii_lowercase();
     let holds_one = SECRETS.iter().any(|secret| {
         lower.match_indices(secret).any(|(at, _)| {
@@ -155,6 +159,39 @@ fn without_secret(line: &str) -> (String, usize) {
         return (line.to_owned(), line.len());
     }
     (format!("{key}= <hidden>"), key.len() + 1)
+}
+
+/// Whether what stands behind `before` is in a table of secrets: in `[... .users]`, or between the
+/// braces of `users = {`.
+fn is_in_secret(before: &str) -> bool {
+    let (mut is_in_table, mut depth) = (false, 0_usize);
+    for line in before.lines() {
+        let line = line.trim_start();
+        if depth == 0 {
+            if line.starts_with('[') {
+                let header = line.split(']').next().unwrap_or_default();
+                // The first two are named by us and by the operator.
+                is_in_table = header.split('.').skip(2).any(is_secret_word);
+                continue;
+            }
+            let key = line.split_once('=').map(|(key, _)| key);
+            if !key.is_some_and(has_secret_key) {
+                continue;
+            }
+        }
+        depth = (depth + line.matches('{').count()).saturating_sub(line.matches('}').count());
+    }
+    is_in_table || depth > 0
+}
+
+/// Whether a key, or one of the tables that it is written with, is one of secrets.
+fn has_secret_key(key: &str) -> bool {
+    let written = key.rsplit(['{', ',']).next().unwrap_or_default();
+    written.split('.').any(is_secret_word)
+}
+
+fn is_secret_word(word: &str) -> bool {
+    is_secret(word.trim_matches([' ', '\t', '[', ']', '"', '\'']))
 }
 
 /// Whether the value of a key is never shown. Fields of HTTP may be written in capitals.
@@ -202,8 +239,40 @@ mod tests {
             ("token_file = \"a\"", "token_file = \"a\""),
             ("listen = 3", "listen = 3"),
         ] {
-            assert_eq!(without_secret(line).0, shown);
+            assert_eq!(without_secret("", line).0, shown);
         }
+    }
+
+    #[test]
+    fn a_secret_is_put_out_of_sight_in_a_table_of_them() {
+        for before in [
+            "[site.a.route.users]\n",
+            "[[site.a.route]]\n[ site.a.route . \"users\" ]\nbob = \"x\"\n",
+            "users = {\n",
+            "[[site.a.route]]\nusers = { # who\n  bob = { file = \"x\" },\n",
+        ] {
+            for line in [
+                "alice = \"hunter2\" x",
+                "\"hunter2\"",
+                "  alice = { file = 3 }",
+            ] {
+                let (shown, kept) = without_secret(before, line);
+                assert!(shown.ends_with("= <hidden>"), "{before}: {shown}");
+                assert!(kept <= shown.len() && !shown.contains("hunter2"));
+            }
+        }
+        for before in [
+            "",
+            "[upstream.users]\n",
+            "users = { bob = \"x\" }\n",
+            "[site.a.route.users]\nbob = \"x\"\n[log]\n",
+            "users = {\nbob = \"x\"\n}\n",
+        ] {
+            let line = "level = \"hunter2\"";
+            assert_eq!(without_secret(before, line).0, line, "{before}");
+        }
+        let line = "users.alice = \"hunter2\"";
+        assert_eq!(without_secret("", line).0, "users.alice = <hidden>");
     }
 
     #[test]
