@@ -11,6 +11,7 @@ pub mod files;
 pub mod listen;
 pub mod site;
 pub mod upstream;
+pub mod users;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::Upstream;
 use super::files::Files;
+use super::users::Users;
 use crate::net::tls::{Identity, Versions};
 
 /// An HTTP server for some hosts. Several may share an address, told apart by their hosts.
@@ -60,6 +61,8 @@ pub struct Route {
     pub(crate) matches: Match,
     /// What becomes of them.
     pub(crate) action: Action,
+    /// Who may ask; everybody, if there is nobody.
+    pub(crate) users: Users,
     /// What of the path stays.
     pub(crate) rewrite: Rewrite,
     /// What changes in the request's fields.
@@ -207,6 +210,12 @@ impl SiteTls {
 }
 
 impl Route {
+    /// Who may ask; everybody, if there is nobody.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
     /// Which requests it is for.
     #[must_use]
     pub fn matches(&self) -> &Match {

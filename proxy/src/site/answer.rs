@@ -8,10 +8,12 @@ use std::rc::Rc;
 
 use hyper::header::{
     ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Method, Response, StatusCode};
 
 use super::forwarded::RequestId;
+use super::guard;
 use crate::error::Fault;
 use crate::serve::body::Reply;
 use crate::serve::session::Session;
@@ -88,6 +90,18 @@ pub(super) fn method(
     if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
         response.headers_mut().insert(ALLOW, allowed);
     }
+    response
+}
+
+/// Asks the client who it is (RFC 9110 §15.5.2).
+pub(super) fn who(realm: &str, asked: &Questioner, session: &Rc<Session>) -> Response<Reply> {
+    let status = StatusCode::UNAUTHORIZED;
+    let mut response = match asked.is_grpc {
+        true => grpc(status, session),
+        false => status_page(status, None, asked, session),
+    };
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, guard::challenge(realm));
     response
 }
 

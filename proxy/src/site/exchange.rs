@@ -9,7 +9,8 @@ use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
@@ -21,7 +22,7 @@ use super::route::{Found, Question};
 use super::rules::{Behind, Ready};
 use super::target::Asked;
 use super::upgrade::{self, Switched};
-use super::{Visit, forwarded, headers, key, rewrite, sticky};
+use super::{Visit, forwarded, guard, headers, key, rewrite, sticky};
 use crate::error::Fault;
 use crate::plan::Balance;
 use crate::plan::site::Action;
@@ -196,6 +197,11 @@ impl<'a> Exchange<'a> {
         session.note_service(Some(&ready.service), asked.authority());
         session.flow.watch.bound(ready.request);
         session.request_time.set(ready.times.request);
+        let users = &ready.route.users;
+        if !users.is_empty() && guard::user(users, &parts.headers).is_none() {
+            let response = answer::who(ready.site.name(), &self.questioner, session);
+            return Ok(Decision::Answer(response));
+        }
         self.act(ready, asked, client, parts, body)
     }
 
@@ -296,6 +302,10 @@ impl<'a> Exchange<'a> {
         }
         if let Some(upgrade) = &self.upgrade {
             upgrade::write(headers, upgrade.clone());
+        }
+        if !route.users.is_empty() {
+            // It was meant for this proxy.
+            headers.remove(AUTHORIZATION);
         }
         rewrite::edit(&route.request_headers, headers);
     }

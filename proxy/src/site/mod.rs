@@ -14,6 +14,7 @@ mod answer;
 mod exchange;
 pub mod files;
 pub mod forwarded;
+mod guard;
 mod h2;
 pub mod headers;
 mod key;

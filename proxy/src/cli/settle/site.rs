@@ -7,6 +7,7 @@ use super::{Refused, tls};
 use crate::config::scalar::{Authority, Bytes, Fields, Said};
 use crate::config::tree::site::{Edits, Route, Site};
 use crate::plan::site::{self, HostPattern, Match, PathRule, Rewrite, RouteTimeouts};
+use crate::plan::users::Users;
 use crate::plan::{ActionDraft, RouteDraft, SiteDraft};
 
 pub(super) fn draft(name: &str, said: &Site, refused: &mut Vec<Refused>) -> SiteDraft {
@@ -43,6 +44,7 @@ fn route(place: &str, said: &Route, refused: &mut Vec<Refused>) -> RouteDraft {
     RouteDraft {
         matches: matches(place, said, refused),
         action: action(place, said, refused),
+        users: Users::default(),
         rewrite: Rewrite {
             strip_prefix: said.strip_prefix.as_ref().map(|path| path.0.0.clone()),
             add_prefix: said.add_prefix.as_ref().map(|path| path.0.0.clone()),

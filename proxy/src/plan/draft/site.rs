@@ -14,6 +14,7 @@ use crate::plan::files::Files;
 use crate::plan::site::{
     Action, Edits, HostPattern, Match, PathRule, Rewrite, Route, RouteTimeouts, SiteTls,
 };
+use crate::plan::users::Users;
 use crate::plan::{Site, Upstream};
 
 /// What was said of a site.
@@ -55,6 +56,8 @@ pub struct RouteDraft {
     pub matches: Match,
     /// What becomes of them; there is no default.
     pub action: Option<ActionDraft>,
+    /// Who may ask. Default: everybody.
+    pub users: Users,
     /// What of the path stays. Default: all.
     pub rewrite: Rewrite,
     /// What changes in the request's fields. Default: nothing.
@@ -242,6 +245,7 @@ impl RouteDraft {
         Self {
             matches: Match::of(path),
             action: Some(action),
+            users: Users::default(),
             rewrite: Rewrite::default(),
             request_headers: Edits::default(),
             response_headers: Edits::default(),
@@ -272,6 +276,7 @@ impl RouteDraft {
         Some(Route {
             matches: self.matches,
             action,
+            users: self.users,
             rewrite: self.rewrite,
             request_headers: self.request_headers,
             response_headers: self.response_headers,

@@ -5,6 +5,7 @@ use hyper::{Request, StatusCode};
 
 use super::*;
 use crate::plan::site::{Action, Edits, Rewrite, RouteTimeouts};
+use crate::plan::users::Users;
 
 fn site(name: &str, hosts: &[&str], routes: Vec<Route>) -> Arc<Site> {
     let pattern = |host: &&str| match host.strip_prefix("*.") {
@@ -41,6 +42,7 @@ fn route(path: &str, name: &str) -> Route {
             body: name.to_owned(),
             content_type: HeaderValue::from_static("text/plain"),
         },
+        users: Users::default(),
         rewrite: Rewrite::default(),
         request_headers: Edits::default(),
         response_headers: Edits::default(),

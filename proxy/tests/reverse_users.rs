@@ -1,0 +1,105 @@
+//! Routes that are for users alone: who is let in, and who learns the password.
+
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "support/sites.rs"]
+mod sites;
+mod support;
+
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use risefall_proxy::plan::site::PathRule;
+use risefall_proxy::plan::users::Users;
+use risefall_proxy::plan::{ActionDraft, RouteDraft};
+use sites::{get, route_to, site_of};
+use support::{Origin, Proxy};
+
+/// `alice:hunter2`
+const ALICE: &str = "Authorization: Basic YWxpY2U6aHVudGVyMg==\r\n";
+
+fn closed(mut route: RouteDraft) -> RouteDraft {
+    route.users = Users::new([("alice", "hunter2")]);
+    route
+}
+
+/// A site whose `/` is open, and whose `/in` and `/here` are for alice.
+fn site(origin: &Origin, change: impl FnOnce(&mut RouteDraft)) -> Proxy {
+    let here = ActionDraft::Respond {
+        status: StatusCode::OK,
+        body: "here".to_owned(),
+        content_type: HeaderValue::from_static("text/plain"),
+    };
+    let here = RouteDraft::of(PathRule::Prefix("/here".to_owned()), here);
+    let mut inside = closed(route_to("/in", "app"));
+    change(&mut inside);
+    site_of(&[origin.address], |draft| {
+        draft.sites[0].routes = vec![route_to("/", "app"), inside, closed(here)];
+    })
+}
+
+fn with(path: &str, fields: &str) -> String {
+    get(path).replace("\r\n\r\n", &format!("\r\n{fields}\r\n"))
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_asked_and_reaches_nobody() {
+    let origin = Origin::echo().await;
+    let proxy = site(&origin, |_| {});
+    for path in ["/in", "/in/side", "/here"] {
+        for fields in [
+            "",
+            "Authorization: Basic YWxpY2U6aHVudGVyMQ==\r\n",
+            "Authorization: Bearer hunter2\r\n",
+        ] {
+            let response = proxy.ask(with(path, fields)).await;
+            assert_eq!(response.status(), 401, "{path} {fields}");
+            let asked = response.field("www-authenticate");
+            assert_eq!(asked, "Basic realm=\"shop\", charset=\"UTF-8\"");
+            assert!(!response.text().contains("here"));
+        }
+    }
+    assert_eq!(origin.connections(), 0);
+    assert_eq!(proxy.ask(get("/")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn who_is_known_is_let_in_and_servers_do_not_learn_the_password() {
+    let origin = Origin::echo().await;
+    let proxy = site(&origin, |_| {});
+    assert_eq!(proxy.ask(with("/here", ALICE)).await.text(), "here");
+    let response = proxy.ask(with("/in", ALICE)).await;
+    assert_eq!(response.status(), 200);
+    let told = response.text().to_ascii_lowercase();
+    assert!(
+        told.contains("get /in") && !told.contains("authorization"),
+        "{told}"
+    );
+    // Where nobody is asked, it is the server's.
+    let told = proxy
+        .ask(with("/", ALICE))
+        .await
+        .text()
+        .to_ascii_lowercase();
+    assert!(told.contains("authorization: basic"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_may_have_credentials_of_the_routes_own() {
+    let origin = Origin::echo().await;
+    let proxy = site(&origin, |route| {
+        let own = HeaderValue::from_static("Bearer own");
+        route.request_headers.set = vec![(AUTHORIZATION, own)];
+    });
+    let told = proxy
+        .ask(with("/in", ALICE))
+        .await
+        .text()
+        .to_ascii_lowercase();
+    assert!(told.contains("authorization: bearer own"), "{told}");
+}
