@@ -28,6 +28,9 @@ pub struct Limits {
     /// Checks of servers under way at a time, in the whole process. Default 64. Each has a connection
     /// open, for a millisecond or for as long as it may take; those that are due wait their turn.
     pub checks: usize,
+    /// Bytes of small files that a worker keeps in memory, for each route that shows a folder. Default
+    /// 32 MiB; 0 keeps none.
+    pub file_cache: usize,
     /// Memory that the process may use. Default: what its control group may.
     pub memory: Memory,
 }
@@ -105,6 +108,7 @@ impl Default for Limits {
             idle_origins: 1024,
             lookups: 32,
             checks: 64,
+            file_cache: 32 * 1024 * 1024,
             memory: Memory::Auto,
         }
     }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod check;
+mod files;
 mod group;
 mod policy;
 mod site;
@@ -157,7 +158,7 @@ fn admin(said: &tree::Admin, refused: &mut Vec<Refused>) -> Option<Admin> {
             None
         }
         (Some(token), None) => Some(Token::new(token.reveal())),
-        (None, Some(file)) => match first_line(&file.0) {
+        (None, Some(file)) => match first_line(&file.0, "token") {
             Ok(token) => Some(Token::new(&token)),
             Err(message) => {
                 refused.push(Refused::new("admin.token_file", message));
@@ -169,13 +170,14 @@ fn admin(said: &tree::Admin, refused: &mut Vec<Refused>) -> Option<Admin> {
     Some(Admin { at, token })
 }
 
-fn first_line(path: &Path) -> Result<String, String> {
+/// A secret that a file holds.
+fn first_line(path: &Path, what: &str) -> Result<String, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     match text.lines().next().map(str::trim) {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(format!(
-            "the first line of {} is empty; expected the token there",
+            "the first line of {} is empty; expected the {what} there",
             path.display()
         )),
     }

@@ -40,7 +40,7 @@ fn tables(out: &mut String) -> std::fmt::Result {
 fn elements(out: &mut String, place: &str, table: &Json) -> std::fmt::Result {
     for (key, said) in fields(table) {
         let (place, said) = (format!("{place}.{key}"), resolved(said));
-        let items = said.get("items").map(resolved);
+        let items = items(said);
         let Some(inner) = inner(items.unwrap_or(said)) else {
             continue;
         };
@@ -58,6 +58,13 @@ fn elements(out: &mut String, place: &str, table: &Json) -> std::fmt::Result {
         elements(out, &place, inner)?;
     }
     Ok(())
+}
+
+/// What the elements are of a list that a value is or may be.
+fn items(said: &Json) -> Option<&Json> {
+    let forms = said.get("anyOf").and_then(Json::as_array);
+    let mut all = std::iter::once(said).chain(forms.into_iter().flatten().map(resolved));
+    all.find_map(|form| form.get("items").map(resolved))
 }
 
 /// The table with keys of its own that a value is or may be.

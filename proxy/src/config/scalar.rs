@@ -2,6 +2,7 @@
 //!
 //! Each form is one type: how it is read, how it is written, and what the schema says of it.
 
+mod file;
 mod http;
 mod name;
 mod octets;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use glob::Pattern;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -20,8 +22,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use crate::bounds::Memory;
 use crate::units;
+pub use file::{ErrorStatus, Extension, FileName, FilePath, MediaType, Origin, TryFile};
 pub use http::{Location, OwnField, Percent, RequestPath, RoutePath, Statuses};
-pub use name::{Authority, CertName, CookieName, HashBy, Parameter, Service, SiteHost};
+pub use name::{Authority, CertName, CookieName, HashBy, Parameter, Service, SiteHost, UserName};
 pub use octets::{BodyPattern, Octets};
 pub use secret::{Fields, Secret};
 
@@ -86,7 +89,7 @@ pub(super) fn hold(name: &str, text: &str) -> Option<Result<(), String>> {
     fn read<T: Form>(text: &str) -> Result<(), String> {
         T::read(text).map(|_| ())
     }
-    let reads: [(&str, Read); 27] = [
+    let reads: [(&str, Read); 36] = [
         (Duration::NAME, read::<Duration>),
         (Patience::NAME, read::<Patience>),
         (Bytes::NAME, read::<Bytes>),
@@ -114,6 +117,15 @@ pub(super) fn hold(name: &str, text: &str) -> Option<Result<(), String>> {
         (Parameter::NAME, read::<Parameter>),
         (Octets::NAME, read::<Octets>),
         (BodyPattern::NAME, read::<BodyPattern>),
+        (UserName::NAME, read::<UserName>),
+        (FileName::NAME, read::<FileName>),
+        (FilePath::NAME, read::<FilePath>),
+        (TryFile::NAME, read::<TryFile>),
+        (Pattern::NAME, read::<Pattern>),
+        (Extension::NAME, read::<Extension>),
+        (MediaType::NAME, read::<MediaType>),
+        (ErrorStatus::NAME, read::<ErrorStatus>),
+        (Origin::NAME, read::<Origin>),
     ];
     if name == PATH {
         return Some(read::<PathBuf>(text));
@@ -419,5 +431,14 @@ mod tests {
         reads_back::<Parameter>();
         reads_back::<Octets>();
         reads_back::<BodyPattern>();
+        reads_back::<UserName>();
+        reads_back::<FileName>();
+        reads_back::<FilePath>();
+        reads_back::<TryFile>();
+        reads_back::<Pattern>();
+        reads_back::<Extension>();
+        reads_back::<MediaType>();
+        reads_back::<ErrorStatus>();
+        reads_back::<Origin>();
     }
 }

@@ -69,7 +69,7 @@ trusted = [\"10.0.0.0/33\"]
 path = \"api\"
 methods = [\"get\"]
 headers = { \"x a\" = \"b\", x-b = false, x-c = \"d\\n\" }
-root = \"public\"
+root = \"\"
 request_headers = { set = { content-length = \"3\", authorization = \"hunter2\\n\" }, remove = [\"host\"] }
 [[site.shop.route]]
 redirect = { to = \"//evil.example\", status = 305 }
@@ -94,7 +94,7 @@ body_limit = 10
         "8:32: site.shop.route[0].headers.x-b: found false, expected true",
         "8:45: site.shop.route[0].headers.x-c: found \"d\\n\", expected the value of a field: \
          printable ASCII, no space at its ends",
-        "9:1: site.shop.route[0].root: is not yet available in risefall 0.1.0",
+        "9:8: site.shop.route[0].root: found \"\", expected a path, relative to this file",
         "10:29: site.shop.route[0].request_headers.set: found \"content-length\", which belongs to \
          the connection and not to the message; expected another",
         "10:67: site.shop.route[0].request_headers.set.authorization: found a text, expected the \
@@ -116,6 +116,86 @@ body_limit = 10
     assert_eq!(found, expected);
     let shown = loaded(text).finish().unwrap_err().to_string();
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_mistake_in_how_files_are_shown_is_told_at_its_place() {
+    let text = "\
+[[site.a.route]]
+root = \"/srv\"
+files = { index = [\"a/b\"], try_files = [], links = \"outside\", listings = true }
+users = { \"a:b\" = \"hunter2\", bob = 12345, eve = { file = 67890 } }
+[[site.a.route]]
+root = \"/srv\"
+[site.a.route.files]
+try_files = [\"path\", \"{path}{path}\", \"/a/{path}\"]
+types = { \".md\" = \"text/markdown\", md = \"markdown\" }
+cache_control = [{ files = \"/a\", value = \"b\" }, { files = \"[\", value = \"\" }, { value = \"c\" }]
+error_pages = { 200 = \"/a.html\", 404 = \"a.html\" }
+cors = [\"*\"]
+[site.a.route.users]
+alice = \"\"
+[[site.a.route]]
+files = { cache_control = 3, cors = \"*\" }
+";
+    let found = mistakes(text);
+    let expected = [
+        "3:20: site.a.route[0].files.index[0]: found \"a/b\", expected the name of a file, without \
+         a folder, such as index.html",
+        "3:40: site.a.route[0].files.try_files: found an empty list, expected at least one",
+        "3:52: site.a.route[0].files.links: found \"outside\", expected inside, all, off",
+        "3:63: site.a.route[0].files.listings: there is no such key; expected one of \
+         cache_control, compress, cors, error_pages, hidden, index, links, listing, \
+         precompressed, try_files, types",
+        "4:11: site.a.route[0].users: found \"a:b\", expected the name of a user, without a colon, \
+         such as alice",
+        "4:36: site.a.route[0].users.bob: found a number, expected a text, best from the \
+         environment: \"${NAME}\", or { file = PATH }",
+        "4:58: site.a.route[0].users.eve.file: found a number, expected a path, relative to this \
+         file",
+        "8:14: site.a.route[1].files.try_files[0]: found \"path\", expected a path below root that \
+         begins with / or {path}, such as {path}, {path}.html, {path}/, /old{path} or /index.html",
+        "8:22: site.a.route[1].files.try_files[1]: found \"{path}{path}\", expected a path below \
+         root that begins with / or {path}, such as {path}, {path}.html, {path}/, /old{path} or \
+         /index.html",
+        "8:38: site.a.route[1].files.try_files[2]: found \"/a/{path}\": {path} begins with a / of \
+         its own; expected none before it",
+        "9:11: site.a.route[1].files.types: found \".md\", expected an extension in lower case, \
+         without a dot, such as md",
+        "9:41: site.a.route[1].files.types.md: found \"markdown\", expected a type such as \
+         text/plain, or text/plain; charset=utf-8",
+        "10:28: site.a.route[1].files.cache_control[0].files: found \"/a\", expected a pattern of \
+         files below root, without a slash in front, such as *.html or assets/**",
+        "10:59: site.a.route[1].files.cache_control[1].files: found \"[\" (invalid range pattern, \
+         character 0), expected a pattern of files below root, without a slash in front, such as \
+         *.html or assets/**",
+        "10:72: site.a.route[1].files.cache_control[1].value: found \"\", expected the value of a \
+         field: printable ASCII, no space at its ends",
+        "10:78: site.a.route[1].files.cache_control[2].files: is missing, expected a pattern of \
+         files below root, without a slash in front, such as *.html or assets/**",
+        "11:17: site.a.route[1].files.error_pages: found \"200\", expected a status from 400 to 599",
+        "11:40: site.a.route[1].files.error_pages.404: found \"a.html\", expected the path of a \
+         file below root, such as /404.html, as it stands in a URL",
+        "12:9: site.a.route[1].files.cors[0]: found \"*\", expected an origin such as \
+         https://app.example.com, in lower case and without a path; `cors = true` is for all",
+        "14:9: site.a.route[1].users.alice: found a text, expected a text, best from the \
+         environment: \"${NAME}\"",
+        "16:27: site.a.route[2].files.cache_control: found 3, expected the value of a field: \
+         printable ASCII, no space at its ends, or a list of these: { files = PATTERN, value = \
+         VALUE }",
+        "16:37: site.a.route[2].files.cors: found \"*\", expected true, or a list of these: an \
+         origin such as https://app.example.com, in lower case and without a path; `cors = true` \
+         is for all",
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|line| format!("risefall.toml:{line}"))
+        .collect();
+    assert_eq!(found, expected);
+    let shown = loaded(text).finish().unwrap_err().to_string();
+    for secret in ["hunter2", "12345", "67890"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
 }
 
 #[test]
@@ -230,6 +310,10 @@ fn variables_are_filled_in_and_secrets_never_shown() {
         "[admin]\ntoken = [\"hunter2\"]\n",
         "admin = { token = \"hunter2\", lisen = 1 }\n",
         "[admin]\ntoken = \"\"\nlisten = { token = \"hunter2\" }\n",
+        "[[site.a.route]]\nusers = { alice = \"hunter2\", bob = 3 }\n",
+        "[[site.a.route]]\nusers.alice = [\"hunter2\"]\n",
+        "[[site.a.route]]\n[site.a.route.users]\nalice = \"hunter2\" x\n",
+        "[[site.a.route]]\n[site.a.route.users]\nalice = [\"hunter2\"]\n",
     ] {
         let shown = loaded(text).finish().unwrap_err().to_string();
         assert!(!shown.contains("hunter2"), "{shown}");
@@ -298,6 +382,7 @@ fn a_tree_that_is_written_out_is_read_as_the_same() {
     let written = loaded(&text).finish().unwrap().to_toml();
     assert!(written.contains("min_rises = 2"), "{written}");
     assert!(written.contains("token = \"<hidden>\""), "{written}");
+    assert!(written.contains("alice = \"<hidden>\""), "{written}");
     assert!(
         written.contains("authorization = \"<hidden>\""),
         "{written}"
@@ -392,6 +477,25 @@ const SAMPLES: &[&str] = &[
     "[[site.a.route]]\nresponse_headers = { remove = [\"te\"] }",
     "[[site.a.route]]\nmethods = [\"GET\"]\nbody_limit = \"1KiB\"\nhost = \"a:80\"",
     "[[site.a.route]]\nstrip_prefix = \"a\"",
+    "[[site.a.route]]\nroot = \"/srv\"\nfiles = { cors = true, cache_control = \"no-cache\" }",
+    "[[site.a.route]]\nroot = \"/srv\"\nfiles = { cors = false }",
+    "[[site.a.route]]\nroot = \"/srv\"\nfiles = { cors = [] }",
+    "[[site.a.route]]\nroot = \"\"",
+    "[[site.a.route]]\nfiles = { cors = [\"https://a.example\"], cache_control = [] }",
+    "[[site.a.route]]\nfiles = { cache_control = [{ files = \"*\", value = \"no-cache\" }] }",
+    "[[site.a.route]]\nfiles = { cache_control = [{ files = \"*\" }] }",
+    "[[site.a.route]]\nfiles = { try_files = [\"{path}\", \"/index.html\"], index = [] }",
+    "[[site.a.route]]\nfiles = { try_files = [] }",
+    "[[site.a.route]]\nfiles = { types = { md = \"text/markdown\" }, links = \"all\" }",
+    "[[site.a.route]]\nfiles = { types = { MD = \"text/markdown\" } }",
+    "[[site.a.route]]\nfiles = { error_pages = { 404 = \"/a.html\" } }",
+    "[[site.a.route]]\nfiles = { error_pages = { 99 = \"/a.html\" } }",
+    "[[site.a.route]]\nusers = { alice = \"a\", bob = { file = \"b\" } }",
+    "[[site.a.route]]\nusers = { alice = \"\" }",
+    "[[site.a.route]]\nusers = { alice = {} }",
+    "[[site.a.route]]\nusers = { \"a:b\" = \"c\" }",
+    "[limits]\nfile_cache = \"0B\"",
+    "[limits]\nfile_cache = 0",
     "[upstream.a]\nservers = [{ address = \"b\" }]",
     "[upstream.a]\nservers = [{ address = \"b:1\", weight = 2 }]",
     "[upstream.a]\nservers = \"a:1\"",
@@ -431,6 +535,15 @@ fn a_general_validator_and_the_types_say_the_same() {
         "parameter",
         "bytes",
         "pattern",
+        "user-name",
+        "file-name",
+        "file-path",
+        "try-file",
+        "file-pattern",
+        "extension",
+        "media-type",
+        "error-status",
+        "origin",
     ] {
         options = options.with_format(name, move |text: &str| {
             scalar::hold(name, text).is_some_and(|held| held.is_ok())

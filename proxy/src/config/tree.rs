@@ -4,9 +4,11 @@
 //! whose default depends on others have none here; the plan fills them in.
 
 mod choice;
+pub mod files;
 pub mod group;
 pub mod site;
 pub mod upstream;
+pub mod users;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -231,6 +233,8 @@ pub struct Limits {
     pub idle_origins: u16,
     /// How long an unused connection to an origin is kept.
     pub pool_idle_timeout: Said<Duration>,
+    /// Bytes of small files that a thread keeps in memory for each route with `root`. 0B: none.
+    pub file_cache: Said<Bytes>,
     /// Memory that the process may use: `auto` is what its control group allows. From 85 % on new
     /// connections are refused, from 90 % on idle ones are closed, from 95 % on connections are
     /// cut.
@@ -351,6 +355,7 @@ impl Default for Limits {
             idle_per_origin: small(limits.idle_per_origin),
             idle_origins: small(limits.idle_origins),
             pool_idle_timeout: Said(timeouts.pool_idle),
+            file_cache: Said(Bytes(limits.file_cache as u64)),
             memory: Said(Memory::Auto),
         }
     }
@@ -365,6 +370,5 @@ fn all_protocols() -> Vec<Protocol> {
 pub(super) const UNBUILT: &[(&str, &[&str])] = &[
     ("", &["stream", "tunnel"]),
     ("forward", &["users", "users_file"]),
-    ("site.route", &["root"]),
     ("upstream", &["tunnel"]),
 ];

@@ -100,8 +100,8 @@ pub enum PlanFault {
     NoRoute,
     /// A route that leads nowhere.
     #[error(
-        "nothing is said of what becomes of these requests; expected one of upstream, redirect, \
-         respond"
+        "nothing is said of what becomes of these requests; expected one of upstream, root, \
+         redirect, respond"
     )]
     NoAction,
     /// Two routes of which one would never be taken.
@@ -124,6 +124,9 @@ pub enum PlanFault {
     /// Something to tell to a server where none is asked.
     #[error("is of use beside upstream alone")]
     NotSent,
+    /// A change of the path where none is looked for.
+    #[error("is of use beside upstream or root alone")]
+    NotAsked,
     /// A parent that would be asked without the TLS that it is meant to speak.
     #[error("the servers of {name} are spoken to by TLS, which a parent cannot be")]
     ParentTls {

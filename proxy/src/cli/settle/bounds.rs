@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bounds::{Limits, Timeouts};
+use crate::config::scalar::{Bytes, Said};
 use crate::config::tree;
 
 pub(super) fn limits(said: &tree::Limits) -> Limits {
@@ -11,12 +12,13 @@ pub(super) fn limits(said: &tree::Limits) -> Limits {
         connections: said.connections.map_or(default.connections, wide),
         per_client: wide(said.connections_per_client),
         accept_rate: said.accept_rate,
-        header_size: usize::try_from(said.header_size.0.0).unwrap_or(usize::MAX),
+        header_size: bytes(&said.header_size),
         header_count: said.header_count.into(),
         idle_per_origin: said.idle_per_origin.into(),
         idle_origins: said.idle_origins.into(),
         lookups: said.lookups.into(),
         checks: said.checks.into(),
+        file_cache: bytes(&said.file_cache),
         memory: said.memory.0,
     }
 }
@@ -35,6 +37,10 @@ pub(super) fn timeouts(said: &tree::Limits, drain: Duration) -> Timeouts {
         pool_idle: said.pool_idle_timeout.0,
         drain,
     }
+}
+
+fn bytes(said: &Said<Bytes>) -> usize {
+    usize::try_from(said.0.0).unwrap_or(usize::MAX)
 }
 
 fn wide(number: u32) -> usize {

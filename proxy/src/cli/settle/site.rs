@@ -3,11 +3,10 @@
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::{Refused, tls};
+use super::{Refused, files, tls};
 use crate::config::scalar::{Authority, Bytes, Fields, Said};
 use crate::config::tree::site::{Edits, Route, Site};
 use crate::plan::site::{self, HostPattern, Match, PathRule, Rewrite, RouteTimeouts};
-use crate::plan::users::Users;
 use crate::plan::{ActionDraft, RouteDraft, SiteDraft};
 
 pub(super) fn draft(name: &str, said: &Site, refused: &mut Vec<Refused>) -> SiteDraft {
@@ -44,7 +43,7 @@ fn route(place: &str, said: &Route, refused: &mut Vec<Refused>) -> RouteDraft {
     RouteDraft {
         matches: matches(place, said, refused),
         action: action(place, said, refused),
-        users: Users::default(),
+        users: files::users(place, &said.users, refused),
         rewrite: Rewrite {
             strip_prefix: said.strip_prefix.as_ref().map(|path| path.0.0.clone()),
             add_prefix: said.add_prefix.as_ref().map(|path| path.0.0.clone()),
@@ -92,6 +91,7 @@ fn matches(place: &str, said: &Route, refused: &mut Vec<Refused>) -> Match {
 /// What becomes of the requests; the plan tells if nothing does.
 fn action(place: &str, said: &Route, refused: &mut Vec<Refused>) -> Option<ActionDraft> {
     let upstream = said.upstream.clone().map(ActionDraft::Upstream);
+    let root = files::of_route(place, said, refused).map(ActionDraft::Files);
     let redirect = said.redirect.as_ref().and_then(|redirect| {
         Some(ActionDraft::Redirect {
             to: redirect.to.0.0.clone(),
@@ -107,6 +107,7 @@ fn action(place: &str, said: &Route, refused: &mut Vec<Refused>) -> Option<Actio
     });
     let all = [
         ("upstream", upstream),
+        ("root", root),
         ("redirect", redirect),
         ("respond", respond),
     ];

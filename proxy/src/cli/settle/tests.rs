@@ -1,7 +1,9 @@
+use hyper::StatusCode;
 use risefall::check::{BodyMatch, Http, Kind, Start, Statuses, Version};
 
 use super::*;
 use crate::config;
+use crate::plan::files::{Candidate, Cors, Files, Links};
 use crate::plan::site::{Action, PathRule};
 use crate::plan::upstream::HttpVersion;
 use crate::plan::{Engine, KeyBy};
@@ -16,6 +18,8 @@ impl Folder {
         let write = |name, text: String| std::fs::write(folder.path().join(name), text).unwrap();
         write("a.pem", made.cert.pem());
         write("a.key", made.signing_key.serialize_pem());
+        write("bob.password", "hunter2\nno more\n".to_owned());
+        std::fs::create_dir(folder.path().join("public")).unwrap();
         Self(folder)
     }
 
@@ -70,6 +74,32 @@ fn all_that_is_said_of_a_site_and_its_servers_is_in_the_plan() {
     assert_eq!(first.timeouts.answer, Some(Duration::from_secs(5)));
     assert_eq!(routes[1].matches.path, PathRule::Exact("/old".to_owned()));
     assert!(matches!(&routes[2].action, Action::Respond { body, .. } if body == "no"));
+    let Action::Files(files) = &routes[3].action else {
+        panic!("{:?}", routes[3].action);
+    };
+    assert!(files.root.is_absolute() && files.root.ends_with("public"));
+    assert_eq!(files.index, ["index.html", "index.htm"]);
+    let asked = |before: &str, behind: &str| Candidate::Asked {
+        before: before.to_owned(),
+        behind: behind.to_owned(),
+    };
+    let candidates = [
+        asked("", ""),
+        asked("", ".html"),
+        asked("/old", ""),
+        Candidate::Fixed("/app.html".to_owned()),
+    ];
+    assert_eq!(files.try_files, candidates);
+    assert!(files.listing && files.hidden && !files.precompressed && !files.compress);
+    assert_eq!((files.links, files.types.len()), (Links::Off, 1));
+    let rules = files.cache_control.iter().map(|(files, _)| files.as_str());
+    assert_eq!(rules.collect::<Vec<_>>(), ["assets/**", "*"]);
+    let page = (StatusCode::NOT_FOUND, "/404.html".to_owned());
+    assert_eq!(files.error_pages, [page]);
+    assert!(matches!(&files.cors, Cors::Origins(list) if list == &["https://a.example"]));
+    let users = &routes[3].users;
+    assert!(users.find(b"bob@a.example:hunter2").is_some() && users.len() == 2);
+    assert_eq!(plan.limits().file_cache, 32 * 1024 * 1024);
 
     let api = plan.upstreams().find(|one| one.name() == "api").unwrap();
     assert!(api.servers[0].is_srv && api.servers[0].weight == 2);
@@ -143,7 +173,7 @@ headers = { x-a = \"b\", X-A = true }
             "upstream.a.check.expect: is of use with type = \"http\" alone",
             "upstream.a.check.service: is of use with type = \"grpc\" alone",
             "site.b.route[1]: nothing is said of what becomes of these requests; expected one of \
-             upstream, redirect, respond",
+             upstream, root, redirect, respond",
         ]
     );
 }
@@ -239,4 +269,73 @@ route = [{ upstream = \"a\" }]
         ]
     );
     assert!(refused[0].contains("no.pem"), "{}", refused[0]);
+}
+
+#[test]
+fn a_folder_or_a_password_that_cannot_be_read_is_told_at_its_place() {
+    let text = "\
+[site.a]
+listen = \"127.0.0.1:0\"
+[[site.a.route]]
+root = \"nowhere\"
+users = { alice = { file = \"no.password\" }, bob = { file = \"bob.password\" } }
+[[site.a.route]]
+path = \"/b\"
+root = \"a.pem\"
+[[site.a.route]]
+path = \"/c\"
+respond = {}
+files = {}
+[[site.a.route]]
+path = \"/d\"
+root = \"public\"
+upstream = \"api\"
+host = \"a\"
+";
+    let refused = Folder::new().settle(text).unwrap_err();
+    let places = refused.iter().map(|line| line.split(": ").next().unwrap());
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        [
+            "site.a.route[0].root",
+            "site.a.route[0].users.alice",
+            "site.a.route[1].root",
+            "site.a.route[2].files",
+            "site.a.route[3].root",
+            "site.a.route[3].upstream",
+        ]
+    );
+    for (line, parts) in refused.iter().zip([
+        ["/nowhere", "No such file"],
+        ["no.password", "No such file"],
+        ["/a.pem", "Not a directory"],
+        ["root alone", "root = "],
+        ["upstream already", "one of the two"],
+    ]) {
+        for part in parts {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_shown_as_usual_unless_said_otherwise() {
+    let folder = Folder::new();
+    let text = "[site.a]\nlisten = \"127.0.0.1:0\"\n[[site.a.route]]\nroot = \"public\"\n";
+    let plan = folder.settle(text).unwrap().plan;
+    let route = plan.sites().next().unwrap().routes().next().unwrap();
+    let root = folder.0.path().join("public");
+    assert!(matches!(&route.action, Action::Files(files) if **files == Files::of(root)));
+    assert!(route.users.is_empty());
+    let all = "[site.a.route.files]\ncache_control = \"no-cache\"\ncors = true\n";
+    let plan = folder.settle(&format!("{text}{all}")).unwrap().plan;
+    let route = plan.sites().next().unwrap().routes().next().unwrap();
+    let Action::Files(files) = &route.action else {
+        panic!("{:?}", route.action);
+    };
+    let [(pattern, value)] = &files.cache_control[..] else {
+        panic!("{:?}", files.cache_control);
+    };
+    assert!(pattern.matches("a") && pattern.matches("a/b.c") && value == "no-cache");
+    assert_eq!(files.cors, Cors::Any);
 }

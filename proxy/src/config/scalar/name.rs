@@ -1,4 +1,4 @@
-//! Forms that name something: hosts, servers, services, cookies, parameters.
+//! Forms that name something: hosts, servers, services, cookies, parameters, users.
 
 use std::net::IpAddr;
 
@@ -199,6 +199,28 @@ impl Form for Parameter {
     }
 }
 
+/// The name by which somebody logs in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UserName(pub String);
+
+impl Form for UserName {
+    const NAME: &'static str = "user-name";
+    const EXPECTED: &'static str = "the name of a user, without a colon, such as alice";
+    const EXAMPLE: &'static str = "alice";
+
+    fn read(text: &str) -> Result<Self, String> {
+        // A colon would end it (RFC 7617 §2).
+        if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
+            return Err(refused::<Self>(text));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 const COOKIE_MOST: usize = 128;
 
 #[cfg(test)]
@@ -268,5 +290,6 @@ mod tests {
         holds::<Authority>(&["a", "a:80", "[::1]:80"], &["", "a:0", "u@a", "a/b", "a:"]);
         holds::<CertName>(&["a", "::1", "192.0.2.1"], &["", "a:80", "*.a"]);
         holds::<Parameter>(&["a", "a b", "é"], &["", "a\n"]);
+        holds::<UserName>(&["alice", "a.b@c", "é"], &["", "a:b", "a\n"]);
     }
 }

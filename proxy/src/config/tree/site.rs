@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::OneOrMany;
 use super::choice::{RedirectStatus, Wanted};
+use super::files::Files;
+use super::users::Password;
 use crate::config::scalar::{
     Authority, Bytes, Fields, Location, OwnField, RoutePath, Said, SiteHost,
 };
@@ -93,7 +95,7 @@ pub enum TlsVersion {
     V13,
 }
 
-/// What becomes of some requests: one of `upstream`, `redirect` and `respond`.
+/// What becomes of some requests: one of `upstream`, `root`, `redirect` and `respond`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Route {
@@ -123,14 +125,27 @@ pub struct Route {
     /// Name of the upstream whose servers answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// Folder whose files answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<Said<PathBuf>>,
+    /// How they are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
     /// Sends the client elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
     /// Answers from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub respond: Option<Respond>,
-    /// What is taken from the front of the path before a server is asked; whole segments with which
-    /// `path` or `exact` begins.
+    /// Who may ask: names with their passwords, each a text, best from the environment
+    /// (`"${NAME}"`), or `{ file = PATH }`, whose first line it is. Others are answered with 401
+    /// (HTTP Basic, RFC 7617). None: everybody.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = {"format": "user-name"}))]
+    #[schemars(extend("x-expected" = "a table of names, each with a password"))]
+    pub users: BTreeMap<String, Password>,
+    /// What is taken from the front of the path before a server is asked or a file looked for;
+    /// whole segments with which `path` or `exact` begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strip_prefix: Option<Said<RoutePath>>,
     /// What is put before the path then.

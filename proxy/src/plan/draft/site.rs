@@ -300,13 +300,21 @@ fn check_tls(place: &str, tls: &SiteTlsDraft, site: &SiteDraft, errors: &mut Err
 /// for.
 fn check_unsent(place: &str, action: &ActionDraft, rewrite: &Rewrite, errors: &mut Errors) {
     let has_path = matches!(action, ActionDraft::Files(_));
-    for (key, is_said) in [
-        ("strip_prefix", rewrite.strip_prefix.is_some() && !has_path),
-        ("add_prefix", rewrite.add_prefix.is_some() && !has_path),
-        ("host", rewrite.host.is_some()),
+    for (key, is_said, fault) in [
+        (
+            "strip_prefix",
+            rewrite.strip_prefix.is_some() && !has_path,
+            PlanFault::NotAsked,
+        ),
+        (
+            "add_prefix",
+            rewrite.add_prefix.is_some() && !has_path,
+            PlanFault::NotAsked,
+        ),
+        ("host", rewrite.host.is_some(), PlanFault::NotSent),
     ] {
         if is_said {
-            errors.add(format!("{place}.{key}"), PlanFault::NotSent);
+            errors.add(format!("{place}.{key}"), fault);
         }
     }
 }

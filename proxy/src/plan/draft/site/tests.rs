@@ -283,7 +283,7 @@ fn a_route_leads_somewhere_and_no_two_are_for_the_same_requests() {
         refused(vec![shop]),
         [
             "site.shop.route[0]: nothing is said of what becomes of these requests; expected one \
-             of upstream, redirect, respond",
+             of upstream, root, redirect, respond",
             "site.shop.route[1].upstream: there is no upstream \"apo\"; expected one of \
              [upstream.NAME]: api",
             "site.shop.route[3]: site.shop.route[2] is for the very same requests",
@@ -330,7 +330,7 @@ fn what_is_told_to_servers_needs_one_and_times_have_bounds() {
     assert_eq!(
         refused(vec![shop]),
         [
-            "site.shop.route[0].add_prefix: is of use beside upstream alone",
+            "site.shop.route[0].add_prefix: is of use beside upstream or root alone",
             "site.shop.route[0].answer_timeout: found 0ms, expected from 10ms to 168h",
         ]
     );
