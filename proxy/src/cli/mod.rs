@@ -6,6 +6,7 @@ mod ask;
 mod check;
 mod common;
 mod explain;
+mod files;
 mod health;
 mod manual;
 mod proxy;
@@ -51,6 +52,8 @@ enum Command {
     Proxy(Box<proxy::Proxy>),
     /// Run a reverse proxy: HTTP/1.1 and HTTP/2 in front of servers
     Reverse(Box<reverse::Reverse>),
+    /// Show the files of a folder: HTTP/1.1 and HTTP/2, ranges, compression, listings
+    Serve(Box<files::Serve>),
     /// Run what a configuration file says
     Run(run::Run),
     /// Tell all that is wrong with a configuration file, and start nothing
@@ -81,6 +84,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Some(Command::Proxy(proxy)) => proxy.run(),
         Some(Command::Reverse(reverse)) => reverse.run(),
+        Some(Command::Serve(serve)) => serve.run(),
         Some(Command::Run(run)) => run.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Schema(schema)) => schema.run(),
@@ -130,6 +134,7 @@ One-line starts:
                                                a proxy for a network
   risefall reverse --to 10.0.0.11:8080 --to 10.0.0.12:8080
                                                two servers behind http://127.0.0.1:8080/
+  risefall serve DIR                           the files of a folder on http://127.0.0.1:8080/
   risefall status                              which addresses are failing or down
   risefall status --watch                      the same, again and again
   risefall explain http://example.com/         what would become of a request, and why

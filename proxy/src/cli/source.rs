@@ -121,7 +121,8 @@ fn is_consequence(refused: &Refused, loaded: &config::Loaded) -> bool {
 /// The same in the words of the flags.
 fn in_flags(refused: &Refused) -> String {
     let flag = FLAGS.iter().find(|(place, _)| {
-        refused.place == *place || refused.place.starts_with(&format!("{place}["))
+        let rest = refused.place.strip_prefix(place);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
     });
     let flag = match flag {
         Some((_, flag)) => (*flag).to_owned(),
@@ -148,6 +149,11 @@ const FLAGS: &[(&str, &str)] = &[
     ("site.reverse.hosts", "--host"),
     ("site.reverse.tls.cert", "--tls-cert"),
     ("site.reverse.tls.key", "--tls-key"),
+    ("site.files.listen", "--listen"),
+    ("site.files.tls.cert", "--tls-cert"),
+    ("site.files.tls.key", "--tls-key"),
+    ("site.files.route[0].root", "DIR"),
+    ("site.files.route[0].users", "--user-file"),
     ("upstream.servers.servers", "--to"),
     ("upstream.servers.tls", "--to-tls"),
     ("admin.listen", "--admin"),

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use risefall::{Policy, Recovery};
 
 use super::VERSION;
-use super::reverse::SITE;
+use super::{files, reverse};
+use crate::plan::files::{Cors, Files, Links};
 use crate::plan::site::{Action, SiteTls};
 use crate::plan::{Access, Engine, Forward, Front, Plan, Site};
 use crate::runtime::Running;
@@ -36,6 +37,14 @@ fn write_to(out: &mut String, plan: &Plan, policy: &Policy, running: &Running) -
         write_rules(out, forward)?;
     }
     write_fronts(out, plan, running)?;
+    if plan.forwards().count() + plan.upstreams().count() > 0 {
+        write_policy(out, policy)?;
+    }
+    write_rest(out, plan, running)
+}
+
+/// When an address is down, and for how long.
+fn write_policy(out: &mut String, policy: &Policy) -> std::fmt::Result {
     writeln!(
         out,
         "  health   down after {} failures in a row, for {}; up after {} successes; a dial may \
@@ -52,6 +61,11 @@ fn write_to(out: &mut String, plan: &Plan, policy: &Policy, running: &Running) -
             units::show(policy.max_fail_timeout()),
         )?;
     }
+    Ok(())
+}
+
+/// What is said of the process.
+fn write_rest(out: &mut String, plan: &Plan, running: &Running) -> std::fmt::Result {
     match (running.admin_address(), running.admin_path()) {
         (Some(address), _) => writeln!(
             out,
@@ -96,12 +110,30 @@ fn write_fronts(out: &mut String, plan: &Plan, running: &Running) -> std::fmt::R
                 "  site     {scheme}://{address}  {hosts}{}",
                 named(site)
             )?;
+            if !front.is_tls() && !address.ip().is_loopback() && asks_in_the_clear(site) {
+                writeln!(
+                    out,
+                    "  warning  passwords go to {address} in the clear: whoever is on the way can \
+                     read them; speak TLS there"
+                )?;
+            }
         }
     }
     for site in plan.sites() {
         for route in site.routes() {
             let (matches, action) = (route.matches(), route.action());
             writeln!(out, "  route    {matches}  {}{}", told(action), named(site))?;
+            if let Action::Files(files) = action {
+                writeln!(out, "           {}", exposed(files))?;
+            }
+            if !route.users().is_empty() {
+                let count = route.users().len();
+                let users = if count == 1 { "user" } else { "users" };
+                writeln!(
+                    out,
+                    "           for {count} {users} alone, by name and password"
+                )?;
+            }
         }
         for identity in site.tls().into_iter().flat_map(SiteTls::identities) {
             writeln!(
@@ -115,10 +147,39 @@ fn write_fronts(out: &mut String, plan: &Plan, running: &Running) -> std::fmt::R
     Ok(())
 }
 
+/// What else of a folder is shown, and to whom.
+fn exposed(files: &Files) -> String {
+    let listing = match files.listing {
+        true => "folders without an index are listed",
+        false => "no folder is listed",
+    };
+    let hidden = match files.hidden {
+        true => "names that begin with a dot are shown",
+        false => "names that begin with a dot are hidden",
+    };
+    let links = match files.links {
+        Links::Inside => "links lead nowhere else",
+        Links::All => "links lead anywhere on this machine",
+        Links::Off => "links are not followed",
+    };
+    let cors = match files.cors {
+        Cors::Off => "",
+        Cors::Any => "; pages of every origin may read it",
+        Cors::Origins(_) => "; pages of other origins may read it",
+    };
+    format!("{listing}; {hidden}; {links}{cors}")
+}
+
+/// Whether clients that speak no TLS are asked for passwords.
+fn asks_in_the_clear(site: &Site) -> bool {
+    let is_redirected = site.tls().is_some_and(SiteTls::redirects);
+    !is_redirected && site.routes().any(|route| !route.users().is_empty())
+}
+
 /// The name of a site, if the operator gave it one.
 fn named(site: &Site) -> String {
     match site.name() {
-        SITE => String::new(),
+        reverse::SITE | files::SITE => String::new(),
         name => format!("  ({name})"),
     }
 }

@@ -50,9 +50,11 @@ impl Running {
             let line = summary
                 .lines()
                 .find(|line| line.trim_start().starts_with(label))?;
-            line.split_whitespace().nth(1)?.parse().ok()
+            let said = line.split_whitespace().nth(1)?;
+            said.trim_start_matches("http://").parse().ok()
         };
-        let (proxy, admin) = (address("proxy").unwrap(), address("admin"));
+        let proxy = address("proxy").or_else(|| address("site")).unwrap();
+        let admin = address("admin");
         Self {
             child,
             proxy,

@@ -1,0 +1,181 @@
+//! `risefall serve` as people use it: what it says, what it refuses, and the file that says the same.
+
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "support/binary.rs"]
+mod binary;
+
+use std::process::{Command, Output};
+
+use binary::Running;
+
+fn risefall(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_risefall"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A folder with a page, a file with a password, and a file that is no folder.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("index.html"), "<p>hello").unwrap();
+    std::fs::write(folder.path().join("password"), "hunter2\n").unwrap();
+    folder
+}
+
+fn start(folder: &tempfile::TempDir, arguments: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_risefall"));
+    command.arg("serve").arg(folder.path());
+    command.args(["--threads", "1", "--admin", "off"]);
+    command.args(arguments);
+    Running::launch(command)
+}
+
+#[test]
+fn it_says_where_it_is_and_what_is_shown() {
+    let folder = folder();
+    let running = start(&folder, &["--listen", "127.0.0.1:0"]);
+    let (summary, root) = (&running.summary, folder.path().display());
+    let url = format!("http://{}", running.proxy);
+    for line in [
+        format!("  site     {url}  every host"),
+        format!("  route    /  files of {root}"),
+        "           folders without an index are listed; names that begin with a dot are hidden; \
+         links lead nowhere else"
+            .to_owned(),
+        format!("  try it   curl {url}/"),
+    ] {
+        assert!(
+            summary.lines().any(|said| said == line),
+            "{line}\n{summary}"
+        );
+    }
+    // There are no servers of which that could be said, and no passwords.
+    assert!(
+        !summary.contains("failures") && !summary.contains("warning"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn passwords_in_the_clear_are_warned_of_where_others_could_read_them() {
+    let folder = folder();
+    let file = format!("alice:{}", folder.path().join("password").display());
+    let user = ["--user-file", &*file];
+    for (listen, is_warned) in [("127.0.0.1:0", false), ("0.0.0.0:0", true)] {
+        let running = start(&folder, &[&["--listen", listen][..], &user].concat());
+        let summary = &running.summary;
+        assert!(summary.contains("for 1 user alone, by name"), "{summary}");
+        assert_eq!(
+            summary.contains(&format!("  warning  passwords go to {}", running.proxy)),
+            is_warned,
+            "{summary}"
+        );
+        assert!(!summary.contains("hunter2"), "{summary}");
+    }
+}
+
+#[test]
+fn what_is_wrong_exits_with_2_and_says_what_would_be_right() {
+    let folder = folder();
+    let page = folder.path().join("index.html");
+    let page = page.to_str().unwrap();
+    for (arguments, hint) in [
+        (
+            &["serve", "/no/such/folder"][..],
+            "DIR: cannot read the folder /no/such/folder: No such",
+        ),
+        (&["serve", page], "Not a directory"),
+        (&["serve", "--links", "some"], "inside, all, off"),
+        (&["serve", "--index", "a/b"], "such as index.html"),
+        (&["serve", "--cors=*"], "https://app.example.com"),
+        (&["serve", "--user", "hunter2"], "NAME:PASSWORD"),
+        (
+            &["serve", "--user-file", "a:/no/file"],
+            "--user-file: cannot read /no/file",
+        ),
+        (&["serve", "--tls-cert", "x"], "--tls-key"),
+        (
+            &["serve", "--tls-cert", "/no", "--tls-key", "/no"],
+            "--tls-cert: /no",
+        ),
+        (&["serve", "--cache-control", "a\nb"], "printable ASCII"),
+    ] {
+        let output = risefall(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(hint), "{arguments:?}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    let output = risefall(&["serve", "--help"]);
+    for word in [
+        "127.0.0.1:8080",
+        "Examples:",
+        "--user-file",
+        "list of processes",
+    ] {
+        assert!(text(&output.stdout).contains(word), "{word}");
+    }
+}
+
+#[test]
+fn it_prints_a_file_that_says_the_same_and_no_password() {
+    let folder = folder();
+    let root = folder.path().to_str().unwrap();
+    let file = format!("bob:{root}/password");
+    for arguments in [
+        &["serve", root][..],
+        &[
+            "serve",
+            root,
+            "--spa",
+            "--no-listing",
+            "--hidden",
+            "--links",
+            "off",
+            "--cors",
+        ],
+        &[
+            "serve",
+            root,
+            "--cache-control",
+            "max-age=60",
+            "--no-compress",
+            "--index",
+            "a.htm",
+        ],
+        &[
+            "serve",
+            root,
+            "--user",
+            "alice:hunter2",
+            "--user-file",
+            &file,
+            "--h2c",
+        ],
+    ] {
+        let printed = risefall(&[arguments, &["--print-config"]].concat());
+        assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
+        assert!(!text(&printed.stdout).contains("hunter2"));
+        let path = folder.path().join("printed.toml");
+        std::fs::write(&path, &printed.stdout).unwrap();
+        let checked = risefall(&["check", "-c", path.to_str().unwrap(), "--print"]);
+        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+        // What follows from it is there besides.
+        let checked: Vec<_> = text(&checked.stdout).lines().collect();
+        for line in text(&printed.stdout).lines() {
+            assert!(checked.contains(&line), "{line}");
+        }
+    }
+}
