@@ -1,6 +1,7 @@
 //! `/explain`: what would become of a request now, step by step: listener, rule, upstream, and each
 //! address with the reason why it is dialled or not.
 
+mod files;
 mod forward;
 mod site;
 

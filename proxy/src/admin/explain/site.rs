@@ -6,12 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 
-use super::{Asking, EndpointExplanation, Question, SiteExplanation};
+use super::{Asking, EndpointExplanation, Question, SiteExplanation, files};
 use crate::admin::Report;
 use crate::admin::reason;
 use crate::admin::status::{AddressStatus, CheckStatus};
+use crate::error::Fault;
 use crate::net::guard::{Guard, Verdict};
 use crate::net::resolve::Resolver;
 use crate::plan::site::{Action, Route, Site};
@@ -112,6 +113,11 @@ impl Inside<'_> {
         told.passed = passed(site, found.as_ref().ok().copied(), &asks);
         let found = found?;
         told.route = Some(found.matches.to_string());
+        if let Action::Files(_) = &found.action
+            && !READ.contains(request.method())
+        {
+            return Err(format!("only {READ_WORDS} are taken there (405)"));
+        }
         told.action = Some(action(found, &asked));
         Ok(match &found.action {
             Action::Upstream(upstream) => Some(Arc::clone(upstream)),
@@ -206,20 +212,31 @@ fn passed(site: &Site, found: Option<&Arc<Route>>, asks: &route::Question<'_>) -
 }
 
 fn action(route: &Route, asked: &Asked) -> String {
+    let told = told(route, asked).unwrap_or_else(|refused| refused);
+    match route.users.is_empty() {
+        true => told,
+        false => format!("for its users (others are asked who they are, 401): {told}"),
+    }
+}
+
+/// What becomes of the request, or why nothing does.
+fn told(route: &Route, asked: &Asked) -> Result<String, String> {
+    let refused = |fault: Fault| format!("{fault} ({})", fault.status());
     match &route.action {
-        Action::Upstream(upstream) => match rewrite::target(&route.rewrite, asked.target()) {
-            Ok(path) => {
-                let path = path.as_ref().unwrap_or(asked.target());
-                format!("upstream {} is asked for {path}", upstream.name())
-            }
-            Err(fault) => format!("{fault} ({})", fault.status()),
-        },
-        Action::Redirect { to, status } => match rewrite::location(to, asked) {
-            Ok(to) => redirected(*status, to.as_bytes()),
-            Err(fault) => format!("{fault} ({})", fault.status()),
-        },
-        Action::Files(files) => format!("files of {}", files.root.display()),
-        Action::Respond { status, .. } => format!("answered here with {}", status.as_u16()),
+        Action::Upstream(upstream) => {
+            let path = rewrite::target(&route.rewrite, asked.target()).map_err(refused)?;
+            let path = path.as_ref().unwrap_or(asked.target());
+            Ok(format!("upstream {} is asked for {path}", upstream.name()))
+        }
+        Action::Redirect { to, status } => {
+            let to = rewrite::location(to, asked).map_err(refused)?;
+            Ok(redirected(*status, to.as_bytes()))
+        }
+        Action::Files(shown) => {
+            let path = rewrite::target(&route.rewrite, asked.target()).map_err(refused)?;
+            files::looked_for(shown, path.as_ref().unwrap_or(asked.target()).path())
+        }
+        Action::Respond { status, .. } => Ok(format!("answered here with {}", status.as_u16())),
     }
 }
 
@@ -265,6 +282,9 @@ fn named(host: &str) -> &str {
     }
 }
 
+/// How files are asked for.
+const READ: [Method; 3] = [Method::GET, Method::HEAD, Method::OPTIONS];
+const READ_WORDS: &str = "GET, HEAD, OPTIONS";
 /// For whom a request is where nobody says.
 const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Routes whose reasons are told.
