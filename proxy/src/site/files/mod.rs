@@ -3,3 +3,4 @@
 pub mod cache_rule;
 pub mod encode;
 pub mod kind;
+pub mod listing;
