@@ -96,11 +96,10 @@ class Bench:
 class Subject:
     """One proxy, running: where it listens, and its process."""
 
-    def __init__(self, bench, name, servers, tls):
+    def __init__(self, bench, name, command):
         self.name = name
         self.port, self.tls_port = free_port(), free_port()
-        command = COMMANDS[name](bench, self, [f"127.0.0.1:{port}" for port in servers], tls)
-        self.process = Process(name, PROXY_CORE, command, bench.folder, self.port)
+        self.process = Process(name, PROXY_CORE, command(bench, self), bench.folder, self.port)
 
     def url(self, path, tls=False):
         return f"https://127.0.0.1:{self.tls_port}{path}" if tls else f"http://127.0.0.1:{self.port}{path}"
