@@ -13,6 +13,7 @@ CONNECTIONS = 50
 ANSWER_SECONDS = 10
 QUEUE_MOST = 64
 HANDSHAKE_SECONDS = 0.3
+READ_BYTES, READ_PAUSE = 2048, 0.5
 
 
 def get(port, path, tls=False):
@@ -27,6 +28,16 @@ def get(port, path, tls=False):
         answer = connection.getresponse()
         cipher = " ".join(map(str, connection.sock.cipher()[:2])) if tls and connection.sock else None
         return answer.status, answer.read(), cipher
+
+
+def fields(port, path):
+    """The fields of the answer, by their names in small letters."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"host": "bench.test"})
+        answer = connection.getresponse()
+        answer.read()
+        return {name.lower(): value for name, value in answer.getheaders()}
 
 
 # --- Faults -----------------------------------------------------------------------------------
@@ -169,8 +180,8 @@ def exchange(connection):
         body += receive(connection)
 
 
-def receive(connection):
-    piece = connection.recv(1 << 16)
+def receive(connection, most=1 << 16):
+    piece = connection.recv(most)
     if not piece:
         raise OSError("closed in the middle of an answer")
     return piece
@@ -186,3 +197,43 @@ def alive(connections):
         except (OSError, IndexError, ValueError):
             pass
     return count
+
+
+# --- Slow readers -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def slow_readers(port, path, size, count):
+    """Connections that have each asked for a body of that size. What is given is called again and
+    again: each reader then takes a little, and it returns how many are still well."""
+    with contextlib.ExitStack() as held:
+        connections = []
+        for _ in range(count):
+            connection = held.enter_context(socket.socket())
+            # Little is on its way to who reads little.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nhost: bench.test\r\n\r\n".encode())
+            connections.append(connection)
+        for connection in connections:
+            head = receive(connection, READ_BYTES).lower()
+            if head.split()[1] != b"200" or b"\r\ncontent-length: %d\r\n" % size not in head:
+                raise OSError(f"answered {head[:200].decode(errors='replace')}")
+            connection.setblocking(False)
+
+        def turn():
+            time.sleep(READ_PAUSE)
+            return sum(takes(connection) for connection in connections)
+
+        yield turn
+
+
+def takes(connection):
+    """Whether the connection lives; that there is nothing to read at the moment is no fault."""
+    try:
+        return bool(connection.recv(READ_BYTES))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False

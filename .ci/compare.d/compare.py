@@ -1,7 +1,8 @@
-"""risefall's reverse proxy beside nginx, HAProxy and the bare engine. Run by `.ci/compare`, which see.
+"""risefall beside others: as a reverse proxy beside nginx, HAProxy and the bare engine; with static
+files (S7*) beside nginx, Caddy and static-web-server. Run by `.ci/compare`, which see.
 
-Each proxy has one worker, alone on core 0; the load and the origin have core 1. Every measurement
-is of a fresh process. The figure is work for each CPU-second of the proxy: what a machine is bought
+Each subject has one worker, alone on core 0; the load and the origin have core 1. Every measurement
+is of a fresh process. The figure is work for each CPU-second of the subject: what a machine is bought
 for, and steadier than a rate. The order of scenarios and subjects turns with each round.
 """
 
@@ -19,12 +20,14 @@ import tempfile
 import time
 
 import table
+from folders import FOLDERS
 from machine import LOAD_CORE, Failure, end_all
 from scenarios import SCENARIOS, names
-from subjects import COMMANDS, VARIANTS, Bench
+from subjects import COMMANDS, Bench
 
 OURS, BARE = table.OURS, table.BARE
-SUBJECTS = [OURS, "nginx", "haproxy", BARE]
+FOREIGN = "static-web-server"
+SUBJECTS = [OURS, "nginx", "haproxy", BARE, "caddy", FOREIGN]
 # Which package makes which subject's program, and what it is called there.
 BUILT = {
     OURS: ("RISEFALL", "risefall-proxy", "risefall"),
@@ -75,7 +78,7 @@ def arguments():
         prog=".ci/compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(f"  {name:5}{each.title}" for name, each in SCENARIOS.items()))
     parser.add_argument("--only", type=listed(SCENARIOS), default=list(SCENARIOS), metavar="S1,S3")
-    parser.add_argument("--subjects", type=listed(COMMANDS), default=SUBJECTS, metavar=",".join(SUBJECTS))
+    parser.add_argument("--subjects", type=listed(COMMANDS | FOLDERS), default=SUBJECTS, metavar=",".join(SUBJECTS))
     parser.add_argument("--rounds", type=whole, default=3, metavar="N")
     parser.add_argument("--seconds", type=whole, default=3, metavar="S", help="of each throughput run")
     parser.add_argument("--json", metavar="FILE", help="every run and the summary")
@@ -86,13 +89,31 @@ def prepare(chosen):
     """The packages, and our own programs unless RISEFALL and BARE name them."""
     subprocess.run([pathlib.Path(__file__).parent / "prepare"], check=True)
     target = os.environ.get("CARGO_TARGET_DIR", "target")
+    measured = {name for scenario in chosen.only for name in names(SCENARIOS[scenario], chosen.subjects)}
     for subject, (variable, package, program) in BUILT.items():
-        if subject not in chosen.subjects or os.environ.get(variable):
+        if subject not in measured or os.environ.get(variable):
             continue
         built = subprocess.run(["cargo", "build", "--release", "--quiet", "--locked", "-p", package])
         if built.returncode:
             sys.exit(f"compare: the build failed; {variable}=path takes a binary that is there")
         os.environ[variable] = str(pathlib.Path(target, "release", program).resolve())
+    if FOREIGN in measured and not os.environ.get("STATIC_WEB_SERVER"):
+        os.environ["STATIC_WEB_SERVER"] = foreign()
+
+
+def foreign():
+    """Debian has no static-web-server: it is built once, and kept. Empty if that fails."""
+    if there := shutil.which(FOREIGN):
+        return there
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "risefall-compare")
+    program = cache / "bin" / FOREIGN
+    if not program.exists():
+        print(f"compare: builds {FOREIGN} into {cache}, once; this takes minutes", file=sys.stderr, flush=True)
+        try:
+            subprocess.run(["cargo", "install", "--quiet", "--locked", "--root", cache, FOREIGN], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"compare: {error}", file=sys.stderr)
+    return str(program) if program.exists() else ""
 
 
 def measure(bench, chosen):
@@ -127,7 +148,8 @@ def machine():
     cpu = next((line.split(": ")[1] for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
     programs = {
-        "nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"], "wrk": ["wrk", "-v"],
+        "nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"], "caddy": ["caddy", "version"],
+        FOREIGN: [os.environ.get("STATIC_WEB_SERVER") or FOREIGN, "--version"], "wrk": ["wrk", "-v"],
         "h2load": ["h2load", "--version"], "openssl": ["openssl", "version"],
         "risefall": [os.environ.get("RISEFALL") or "risefall", "--version"],
     }

@@ -100,6 +100,10 @@ class Process:
     def resident_bytes(self):
         return sum(kilobytes(f"/proc/{pid}/smaps_rollup", "Rss") for pid in self.pids()) * 1024
 
+    def anonymous_bytes(self):
+        """Without what is mapped of files."""
+        return sum(kilobytes(f"/proc/{pid}/status", "RssAnon") for pid in self.pids()) * 1024
+
     def end(self):
         """By pid, the children too if their parent does not take them along."""
         if self not in started:

@@ -25,6 +25,7 @@ class Scenario:
     most: dict | None = None
     tls: bool = False
     faults: bool = False
+    static: bool = False
 
 
 @contextlib.contextmanager
@@ -66,13 +67,15 @@ def throughput(start, check, load, in_bytes=False):
 # --- Loads ------------------------------------------------------------------------------------
 
 
-def wrk(path, connections=CONNECTIONS, tls=False, fields=()):
+def wrk(path, connections=CONNECTIONS, tls=False, fields=(), files=0):
+    """`files` is how many there are below the path, if it is to be one of them at random."""
+
     def load(_bench, subject, seconds):
         script = pathlib.Path(__file__).parent / "wrk.lua"
         options = [part for field in fields for part in ("-H", field)]
         said = run_load(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s", "-s", script,
-             *options, subject.url(path, tls)], seconds)
+             *options, subject.url(path, tls), "--", files], seconds)
         found = json.loads(said.rpartition("JSON ")[2])
         found["errors"] = {what: count for what, count in found["errors"].items() if count}
         return found

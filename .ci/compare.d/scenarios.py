@@ -5,6 +5,8 @@ import hashlib
 import time
 
 import clients
+import static
+from folders import FOLDERS
 from machine import Failure, Watch
 from measure import CONNECTIONS, Scenario, fresh, h2load, throughput, wrk
 from subjects import COMMANDS, LARGE_BYTES, SMALL, VARIANTS
@@ -94,8 +96,10 @@ def faulty(dead):
 
 
 def names(scenario, subjects):
-    """The subjects of a scenario: in the faults, also the variants of those that were chosen, and
-    not the bare engine, which knows one server."""
+    """The subjects of a scenario: those that do such a thing. In the faults, also the variants of those
+    that were chosen, and not the bare engine, which knows one server."""
+    known = FOLDERS if scenario.static else COMMANDS
+    subjects = [name for name in subjects if name in known]
     if not scenario.faults:
         return subjects
     return [name for subject in subjects if subject != "bare"
@@ -123,6 +127,7 @@ SCENARIOS = {
     "S4": Scenario(
         f"bodies of {LARGE_BYTES // 1_000_000} MB, {LARGE_CONNECTIONS} connections", "MB/CPU-s",
         proxied(wrk("/large", LARGE_CONNECTIONS), large=True), line=0.7),
+    **static.SCENARIOS,
     "S10": Scenario(
         f"{IDLE} idle connections", "KB each", idle, most={"figure": 8}),
     "S11": Scenario(

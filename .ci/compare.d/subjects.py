@@ -94,7 +94,7 @@ class Bench:
 
 
 class Subject:
-    """One proxy, running: where it listens, and its process."""
+    """One proxy or server of files, running: where it listens, and its process."""
 
     def __init__(self, bench, name, command):
         self.name = name
