@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -97,15 +97,6 @@ pub(crate) trait Farewell {
     /// closing the socket tells it.
     const IS_SAID: bool;
 
-    /// Writes what something else follows at once.
-    fn poll_write_ahead(
-        &self,
-        _: &mut Context<'_>,
-        _: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
-    }
-
     /// Sends a part of a file, or the beginning of it; gives how many bytes, never 0.
     fn poll_send_file(&self, _: &mut Context<'_>, _: &Piece) -> Poll<io::Result<usize>> {
         Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
@@ -114,21 +105,6 @@ pub(crate) trait Farewell {
 
 impl Farewell for Duplex<'_> {
     const IS_SAID: bool = false;
-
-    fn poll_write_ahead(
-        &self,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        // The kernel fills its packet with what follows.
-        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-        self.poll_send(cx, |write| {
-            let stream: &TcpStream = write.as_ref();
-            let mut none = SendAncillaryBuffer::default();
-            let send = || Ok(sendmsg(stream, slices, &mut none, flags)?);
-            stream.try_io(Interest::WRITABLE, send)
-        })
-    }
 
     fn poll_send_file(&self, cx: &mut Context<'_>, piece: &Piece) -> Poll<io::Result<usize>> {
         self.poll_send(cx, |write| {
@@ -212,17 +188,19 @@ impl<S> ClientIo<S> {
 
     /// Writes slices of which the one behind the first `ahead` stands for a part of a file.
     fn poll_send(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
         ahead: usize,
     ) -> Poll<io::Result<usize>>
     where
-        S: Farewell,
+        S: AsyncWrite + Farewell + Unpin,
     {
         if ahead > 0 {
+            // Not held back for what follows: pages of a file behind a packet that is not full cost
+            // the kernel more than the packet does.
             let slices = slices.get(..ahead).unwrap_or_default();
-            return self.stream.poll_write_ahead(cx, slices);
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         }
         let outgoing = &self.session.outgoing;
         let Some(piece) = outgoing.first() else {

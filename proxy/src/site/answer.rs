@@ -75,17 +75,25 @@ fn status_page(
     response
 }
 
+/// Answers with a status and its name alone.
+pub(super) fn status(
+    status: StatusCode,
+    asked: &Questioner,
+    session: &Rc<Session>,
+) -> Response<Reply> {
+    match asked.is_grpc {
+        true => grpc(status, session),
+        false => status_page(status, None, asked, session),
+    }
+}
+
 /// No route is for that method (RFC 9110 §15.5.6).
 pub(super) fn method(
     allowed: &[Method],
     asked: &Questioner,
     session: &Rc<Session>,
 ) -> Response<Reply> {
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    let mut response = match asked.is_grpc {
-        true => grpc(status, session),
-        false => status_page(status, None, asked, session),
-    };
+    let mut response = status(StatusCode::METHOD_NOT_ALLOWED, asked, session);
     let allowed: Vec<_> = allowed.iter().map(Method::as_str).collect();
     if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
         response.headers_mut().insert(ALLOW, allowed);

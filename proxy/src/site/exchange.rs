@@ -17,6 +17,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::answer::{self, Questioner};
+use super::files::{Ask, Folder, Step, Wait};
 use super::forwarded::RequestId;
 use super::route::{Found, Question};
 use super::rules::{Behind, Ready};
@@ -48,6 +49,12 @@ pub(super) fn serve(
         let (to, load) = match exchange.decide(&parts, body) {
             Ok(Decision::Send(to, load)) => (to, load),
             Ok(Decision::Answer(response)) => return Ok(exchange.end(response)),
+            Ok(Decision::Wait(search)) => {
+                // In a box: hardly any request has to wait for a disk.
+                let found = Box::pin(exchange.search(&parts.method, &parts.headers, search));
+                let found = found.await;
+                return Ok(exchange.end(found.unwrap_or_else(|fault| exchange.refuse(&fault))));
+            }
             Err(fault) => return Ok(exchange.end(exchange.refuse(&fault))),
         };
         let dress = |headers: &mut HeaderMap| exchange.dress(&to, headers);
@@ -90,6 +97,19 @@ enum Decision<'a> {
     Answer(Response<Reply>),
     /// A server is asked.
     Send(Addressee<'a>, Load),
+    /// A file is looked for.
+    Wait(Box<Search<'a>>),
+}
+
+/// A file that is looked for, and for whom.
+struct Search<'a> {
+    ready: &'a Ready,
+    folder: &'a Folder,
+    asked: Asked,
+    /// What is looked for, if it is not what the client asks for.
+    path: Option<PathAndQuery>,
+    /// What has to be waited for; taken when that begins.
+    wait: Option<Box<Wait>>,
 }
 
 /// Who is asked, and for what.
@@ -230,10 +250,82 @@ impl<'a> Exchange<'a> {
             (Action::Upstream(_), Some(behind)) => {
                 return self.address((ready, behind), asked, client, parts, body);
             }
-            (Action::Files(_), _) | (Action::Upstream(_), None) => return Err(Fault::NoRoute),
+            (Action::Files(_), _) => return self.show(ready, asked, parts),
+            (Action::Upstream(_), None) => return Err(Fault::NoRoute),
         };
         rewrite::edit(&route.response_headers, response.headers_mut());
         Ok(Decision::Answer(response))
+    }
+
+    /// Answers with a file, or finds out what has to be waited for.
+    fn show(
+        &mut self,
+        ready: &'a Ready,
+        asked: Asked,
+        parts: &Parts,
+    ) -> Result<Decision<'a>, Fault> {
+        let folder = ready.folder.as_deref().ok_or(Fault::NoRoute)?;
+        let path = rewrite::target(&ready.route.rewrite, asked.target())?;
+        self.session.has_unread.set(self.has_body);
+        let mut search = Search {
+            ready,
+            folder,
+            asked,
+            path,
+            wait: None,
+        };
+        match folder.answer(&self.ask(&parts.method, &parts.headers, &search))? {
+            Step::Done(mut response) => {
+                rewrite::edit(&ready.route.response_headers, response.headers_mut());
+                Ok(Decision::Answer(response))
+            }
+            Step::Wait(wait) => {
+                search.wait = Some(wait);
+                Ok(Decision::Wait(Box::new(search)))
+            }
+        }
+    }
+
+    /// Waits for a file.
+    async fn search(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        mut search: Box<Search<'a>>,
+    ) -> Result<Response<Reply>, Fault> {
+        let wait = search.wait.take().ok_or(Fault::NoRoute)?;
+        let ask = self.ask(method, headers, &search);
+        let session = self.session;
+        session.flow.watch.arm(session.terms.spans.answer);
+        let found = session.flow.watch.guard(search.folder.wait(&ask, wait));
+        let mut response = match found.await {
+            Some(found) => found?,
+            None => {
+                let after = session.terms.plan.timeouts.answer;
+                let what = "search for a file";
+                return Err((session.overlong()).unwrap_or(Fault::Overlong { what, after }));
+            }
+        };
+        let edits = &search.ready.route.response_headers;
+        rewrite::edit(edits, response.headers_mut());
+        Ok(response)
+    }
+
+    fn ask<'b>(
+        &'b self,
+        method: &'b Method,
+        headers: &'b HeaderMap,
+        search: &'b Search<'_>,
+    ) -> Ask<'b> {
+        let path = search.path.as_ref().map(PathAndQuery::path);
+        Ask {
+            method,
+            headers,
+            asked: &search.asked,
+            path: path.unwrap_or(search.asked.path()),
+            questioner: &self.questioner,
+            session: self.session,
+        }
     }
 
     /// Finds out what is sent to a server.

@@ -173,6 +173,7 @@ async fn plain(
         }
     }
     session.flow.watch.arm(session.terms.spans.header);
+    session.outgoing.understand();
     serve_h1(stream, tcp, first, &visit, session).await;
 }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::files::Folder;
 use super::route::Table;
 use hyper::header::HeaderValue;
 
@@ -41,6 +42,8 @@ pub(super) struct Ready {
     pub(super) service: Rc<Service>,
     /// Who answers, if the action is an upstream.
     pub(super) behind: Option<Behind>,
+    /// What is shown, if the action is a folder.
+    pub(super) folder: Option<Rc<Folder>>,
     pub(super) times: Times,
     /// How long all of a request may take.
     pub(super) request: Option<Span>,
@@ -134,11 +137,16 @@ impl Ready {
             }),
             _ => None,
         };
+        let folder = match &route.action {
+            Action::Files(files) => Some(Folder::show(files, plan.limits().file_cache)),
+            _ => None,
+        };
         Self {
             route: Arc::clone(route),
             site: Arc::clone(site),
             service,
             behind,
+            folder,
             times: Times {
                 answer: both(own.answer.unwrap_or(timeouts.answer)),
                 body_idle: both(timeouts.body_idle),

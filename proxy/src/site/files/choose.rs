@@ -1,0 +1,297 @@
+//! Which file is for a request, and in which form it is sent.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{IF_MATCH, RANGE};
+
+use super::encode::{FOR_STREAMS, FOR_WHOLES};
+use super::fetch::{Memo, Need, Raw, Stop, Thing};
+use super::shelf::{Content, Item, Origin, form_name};
+use super::{Ask, Folder, path, reply};
+use crate::plan::files::Candidate;
+use crate::proto::coding::{Accepted, Coding};
+
+/// What is for a request.
+pub(super) enum Choice {
+    /// This file, by its name.
+    Item(Box<[u8]>, Rc<Item>),
+    /// The same path with a slash behind it.
+    Slash,
+    /// What is in the folder of this name.
+    Listing(Box<[u8]>),
+    /// An answer without a file.
+    Nothing(StatusCode),
+}
+
+/// The form in which a file is sent.
+pub(super) enum Form {
+    /// As it is.
+    Plain,
+    /// As it was compressed before.
+    Item(Rc<Item>),
+    /// Compressed while it is sent.
+    Stream(Coding),
+}
+
+impl Folder {
+    /// Goes through what is to be looked for.
+    pub(super) fn choose(
+        &self,
+        ask: &Ask<'_>,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Choice, Stop> {
+        let mut status = StatusCode::NOT_FOUND;
+        // The path that was routed, before anything is taken off it.
+        if path::name(ask.asked.path()).is_none() || path::name(ask.path).is_none() {
+            return Ok(Choice::Nothing(status));
+        }
+        for candidate in &self.files.try_files {
+            let Some(wanted) = wanted(candidate, ask.path) else {
+                continue;
+            };
+            let is_asked = *candidate == Candidate::asked();
+            match self.candidate(&wanted, is_asked, memo, now)? {
+                Choice::Nothing(StatusCode::NOT_FOUND) => {}
+                // Another may be there still.
+                Choice::Nothing(other) => status = other,
+                found => return Ok(found),
+            }
+        }
+        Ok(Choice::Nothing(status))
+    }
+
+    fn candidate(
+        &self,
+        wanted: &str,
+        is_asked: bool,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Choice, Stop> {
+        let nothing = Choice::Nothing(StatusCode::NOT_FOUND);
+        let Some(name) = path::name(wanted).filter(|name| self.is_shown(name)) else {
+            return Ok(nothing);
+        };
+        if wanted.ends_with('/') {
+            let index = self.index(&name, memo, now)?;
+            if matches!(index, Choice::Nothing(StatusCode::NOT_FOUND)) && self.files.listing {
+                return Ok(match self.find(&name, memo, now)? {
+                    Thing::Folder => Choice::Listing(name.into()),
+                    Thing::Denied => Choice::Nothing(StatusCode::FORBIDDEN),
+                    _ => nothing,
+                });
+            }
+            return Ok(index);
+        }
+        Ok(match self.find(&name, memo, now)? {
+            Thing::File(item) => Choice::Item(name.into(), item),
+            Thing::Denied => Choice::Nothing(StatusCode::FORBIDDEN),
+            Thing::Folder if is_asked => match self.index(&name, memo, now)? {
+                Choice::Nothing(StatusCode::NOT_FOUND) if !self.files.listing => nothing,
+                Choice::Nothing(StatusCode::FORBIDDEN) => Choice::Nothing(StatusCode::FORBIDDEN),
+                _ => Choice::Slash,
+            },
+            Thing::Folder | Thing::Missing => nothing,
+        })
+    }
+
+    /// The file that stands for the folder `name`.
+    fn index(&self, name: &[u8], memo: &mut Memo, now: Instant) -> Result<Choice, Stop> {
+        let mut status = StatusCode::NOT_FOUND;
+        for index in &self.files.index {
+            let mut name = name.to_vec();
+            if !name.is_empty() {
+                name.push(b'/');
+            }
+            name.extend_from_slice(index.as_bytes());
+            match self.find(&name, memo, now)? {
+                Thing::File(item) => return Ok(Choice::Item(name.into(), item)),
+                Thing::Denied => status = StatusCode::FORBIDDEN,
+                Thing::Folder | Thing::Missing => {}
+            }
+        }
+        Ok(Choice::Nothing(status))
+    }
+
+    fn is_shown(&self, name: &[u8]) -> bool {
+        self.files.hidden || !path::is_hidden(name)
+    }
+
+    /// The form of `item` that the client likes best.
+    pub(super) fn form(
+        &self,
+        ask: &Ask<'_>,
+        name: &[u8],
+        item: &Rc<Item>,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Form, Stop> {
+        let has_forms = self.files.precompressed || self.files.compress;
+        let accepted = Accepted::of(ask.headers);
+        if !has_forms || !accepted.is_any() {
+            return Ok(Form::Plain);
+        }
+        if self.files.precompressed
+            && let Some(sibling) = self.sibling(accepted, name, item, memo, now)?
+        {
+            return Ok(Form::Item(sibling));
+        }
+        // A part of what is compressed anew each time is a part of nothing.
+        let is_exact = ask.headers.contains_key(RANGE) || ask.headers.contains_key(IF_MATCH);
+        let is_worth_it = item.is_compressible && item.len() >= PACK_LEAST;
+        if !self.files.compress || is_exact || !is_worth_it {
+            return Ok(Form::Plain);
+        }
+        if item.len() > PACK_MOST {
+            let coding = (accepted.best(FOR_STREAMS)).filter(|_| self.packings.has_room());
+            return Ok(coding.map_or(Form::Plain, Form::Stream));
+        }
+        let worthwhile = FOR_WHOLES.into_iter();
+        let worthwhile = worthwhile.filter(|&coding| !item.is_futile(coding));
+        match accepted.best(worthwhile) {
+            Some(coding) => self.packed(name, item, coding, memo),
+            None => Ok(Form::Plain),
+        }
+    }
+
+    /// What lies beside it, compressed before.
+    fn sibling(
+        &self,
+        accepted: Accepted,
+        name: &[u8],
+        item: &Rc<Item>,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Option<Rc<Item>>, Stop> {
+        let mut without = [false; SIBLING_ORDER.len()];
+        loop {
+            let there = SIBLING_ORDER.iter().zip(without);
+            let there =
+                there.filter(|(coding, is_without)| !is_without && !item.is_without(**coding));
+            let Some(coding) = accepted.best(there.map(|(coding, _)| *coding)) else {
+                return Ok(None);
+            };
+            if let Some(sibling) = self.sibling_in(coding, name, item, memo, now)? {
+                return Ok(Some(sibling));
+            }
+            item.note_without(coding);
+            for (of, is_without) in SIBLING_ORDER.iter().zip(&mut without) {
+                *is_without |= *of == coding;
+            }
+        }
+    }
+
+    fn sibling_in(
+        &self,
+        coding: Coding,
+        name: &[u8],
+        item: &Rc<Item>,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Option<Rc<Item>>, Stop> {
+        let key = form_name(name, coding, Origin::Sibling);
+        let kept = self.shelf.find(&key);
+        if let Some(kept) = &kept
+            && kept.is_fresh(now)
+            && kept.stamp.modified >= item.stamp.modified
+        {
+            return Ok(Some(Rc::clone(kept)));
+        }
+        let mut beside = name.to_vec();
+        beside.push(b'.');
+        beside.extend_from_slice(coding.suffix().as_bytes());
+        let Thing::File(found) = self.find(&beside, memo, now)? else {
+            return Ok(None);
+        };
+        // One that is older was made of another file.
+        if found.stamp.modified < item.stamp.modified {
+            return Ok(None);
+        }
+        let sibling = match kept.filter(|kept| kept.stamp == found.stamp) {
+            Some(kept) => kept,
+            None => Rc::new(reply::sibling(item, &found, coding, now)),
+        };
+        sibling.refresh(now);
+        self.shelf.put(&key, Rc::clone(&sibling));
+        Ok(Some(sibling))
+    }
+
+    /// What was compressed here before, or is now.
+    fn packed(
+        &self,
+        name: &[u8],
+        item: &Rc<Item>,
+        coding: Coding,
+        memo: &mut Memo,
+    ) -> Result<Form, Stop> {
+        let key = form_name(name, coding, Origin::Packed);
+        if let Some(Thing::File(packed)) = memo.find(&key) {
+            return Ok(Form::Item(packed));
+        }
+        if let Some(packed) = self.shelf.find(&key)
+            && packed.stamp == item.stamp
+        {
+            return Ok(Form::Item(packed));
+        }
+        let raw = match &item.content {
+            Content::Bytes(bytes) => Raw::Bytes(bytes.clone()),
+            Content::File(file) => Raw::File(std::sync::Arc::clone(file)),
+        };
+        // What is found by then is what was compressed, even if the disk has another.
+        memo.put(name.into(), Thing::File(Rc::clone(item)));
+        Err(Stop::Need(Need::Packed(name.into(), raw, coding)))
+    }
+
+    pub(super) fn keep_packed(
+        &self,
+        name: &[u8],
+        coding: Coding,
+        packed: Option<Bytes>,
+        memo: &mut Memo,
+        now: Instant,
+    ) {
+        let Some(Thing::File(item)) = memo.find(name) else {
+            return;
+        };
+        let Some(packed) = packed else {
+            item.note_futile(coding);
+            return;
+        };
+        let key = form_name(name, coding, Origin::Packed);
+        let packed = Rc::new(reply::packed(&item, packed, coding, now));
+        self.shelf.put(&key, Rc::clone(&packed));
+        memo.put(key.into(), Thing::File(packed));
+    }
+}
+
+/// The path that `candidate` makes of the one that was asked for.
+fn wanted<'a>(candidate: &'a Candidate, asked: &'a str) -> Option<Cow<'a, str>> {
+    match candidate {
+        Candidate::Asked { before, behind } if before.is_empty() && behind.is_empty() => {
+            Some(Cow::Borrowed(asked))
+        }
+        Candidate::Asked { before, behind } => {
+            let asked = match asked.strip_suffix('/') {
+                // A name goes on behind a slash, and a slash is not said twice.
+                Some(rest) if !behind.is_empty() => rest,
+                _ => asked,
+            };
+            if asked.is_empty() && !behind.starts_with('/') {
+                return None;
+            }
+            Some(Cow::Owned(format!("{before}{asked}{behind}")))
+        }
+        Candidate::Fixed(path) => (!path::has_extension(asked)).then_some(Cow::Borrowed(path)),
+    }
+}
+
+/// The smallest first.
+const SIBLING_ORDER: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
+/// Less than this fits a packet either way.
+const PACK_LEAST: u64 = 1024;
+/// Up to here a file is compressed whole, and kept in that form.
+const PACK_MOST: u64 = 1024 * 1024;

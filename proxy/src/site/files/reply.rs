@@ -1,0 +1,360 @@
+//! The response with a file: its fields, conditions, ranges, and what of it is sent.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hyper::header::{
+    ACCEPT, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, ORIGIN, RANGE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+
+use super::choose::Form;
+use super::fetch::{Memo, Need, Stop};
+use super::listing::{self, Order};
+use super::packing::Packing;
+use super::shelf::{Content, Item};
+use super::{Ask, Folder, METHODS, cache_rule, is_preflight, kind};
+use crate::plan::files::{Cors, Files};
+use crate::proto::byteranges::Multipart;
+use crate::proto::coding::Coding;
+use crate::proto::precondition::{self, Validators, Verdict};
+use crate::proto::range::{self, Ranges, Span};
+use crate::serve::body::Reply;
+use crate::serve::file::Stamp;
+use crate::serve::parts::{Part, Parts};
+
+impl Folder {
+    /// Answers with `item`, in the form that the client likes best.
+    pub(super) fn present(
+        &self,
+        ask: &Ask<'_>,
+        name: &[u8],
+        item: &Rc<Item>,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Response<Reply>, Stop> {
+        match self.form(ask, name, item, memo, now)? {
+            Form::Plain => self.send(item, ask, memo, now),
+            Form::Item(form) => self.send(&form, ask, memo, now),
+            Form::Stream(coding) => self.stream(item, coding, ask).map_err(Stop::Failed),
+        }
+    }
+
+    fn send(
+        &self,
+        item: &Rc<Item>,
+        ask: &Ask<'_>,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Response<Reply>, Stop> {
+        let is_ranged = match judge(item, &item.etag, ask) {
+            Verdict::Go { is_ranged } => is_ranged,
+            Verdict::NotModified => return Ok(not_modified(item.fields.clone(), ask)),
+            Verdict::Failed => {
+                return self.refuse(StatusCode::PRECONDITION_FAILED, ask, memo, now);
+            }
+        };
+        let range = ask.headers.get(RANGE).filter(|_| is_ranged);
+        let ranges = range.map_or(Ranges::Whole, |value| {
+            range::read(value.as_bytes(), item.len())
+        });
+        match ranges {
+            // Parts of what has no lasting form are of no use to anybody.
+            Ranges::Parts(spans) if item.fields.contains_key(ACCEPT_RANGES) => {
+                Ok(partial(item, &spans, ask))
+            }
+            Ranges::Unsatisfiable if item.fields.contains_key(ACCEPT_RANGES) => {
+                let status = StatusCode::RANGE_NOT_SATISFIABLE;
+                let mut response = self.refuse(status, ask, memo, now)?;
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_RANGE, range::unsatisfied(item.len()));
+                Ok(response)
+            }
+            _ => Ok(whole(item, ask)),
+        }
+    }
+
+    /// Compresses `item` while it is sent; nobody knows how long that is.
+    fn stream(
+        &self,
+        item: &Rc<Item>,
+        coding: Coding,
+        ask: &Ask<'_>,
+    ) -> std::io::Result<Response<Reply>> {
+        let etag = weak(&item.etag);
+        let mut fields = coded(item, coding, &etag);
+        fields.remove(ACCEPT_RANGES);
+        if let Verdict::NotModified = judge(item, &etag, ask) {
+            return Ok(not_modified(fields, ask));
+        }
+        let body = match &item.content {
+            Content::File(file) if *ask.method == Method::GET => {
+                let packing = Packing::new(Arc::clone(file), coding, &self.packings)?;
+                Some(Reply::feed(packing, ask.session))
+            }
+            _ => None,
+        };
+        Ok(response(StatusCode::OK, fields, body, None, ask))
+    }
+
+    /// Answers with what is in a folder.
+    pub(super) fn list(
+        &self,
+        ask: &Ask<'_>,
+        name: &[u8],
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Response<Reply>, Stop> {
+        let Some(entries) = memo.entries.clone() else {
+            let need = Need::Entries(self.root(now)?, name.into(), Arc::clone(&self.files));
+            return Err(Stop::Need(need));
+        };
+        let (path, order) = (ask.asked.path(), Order::of(ask.asked.query()));
+        let (text, kind) = match listing::is_json_wanted(ask.headers) {
+            true => (listing::json(path, &entries, order), JSON),
+            false => (listing::html(path, &entries, order), HTML),
+        };
+        let mut fields = HeaderMap::with_capacity(FIELDS);
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        fields.insert(VARY, HeaderValue::from(ACCEPT));
+        let policy = HeaderValue::from_static(listing::CONTENT_SECURITY_POLICY);
+        fields.insert(CONTENT_SECURITY_POLICY, policy);
+        Ok(text_response(fields, text.into(), ask))
+    }
+}
+
+/// Makes of a file what is kept of it.
+pub(super) fn item(
+    files: &Files,
+    name: &[u8],
+    stamp: Stamp,
+    content: Content,
+    now: Instant,
+) -> Item {
+    let etag = etag_of(&stamp, None);
+    let last_modified = date_of(&stamp);
+    let kind = kind::content_type(name, files);
+    let is_compressible = kind::is_compressible(&kind);
+    let mut fields = HeaderMap::with_capacity(FIELDS);
+    fields.insert(CONTENT_TYPE, kind);
+    fields.insert(ETAG, etag.clone());
+    fields.insert(LAST_MODIFIED, last_modified.clone());
+    fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if is_compressible && (files.compress || files.precompressed) {
+        fields.insert(VARY, HeaderValue::from_static(BY_CODING));
+    }
+    let rule = cache_rule::cache_control(&String::from_utf8_lossy(name), files);
+    if let Some(value) = rule {
+        fields.insert(CACHE_CONTROL, value.clone());
+    }
+    let mut item = Item::new(stamp, content, fields, (etag, last_modified), now);
+    item.is_compressible = is_compressible;
+    item
+}
+
+/// `found`, which lies beside `item`, as a form of that.
+pub(super) fn sibling(item: &Item, found: &Item, coding: Coding, now: Instant) -> Item {
+    let etag = etag_of(&found.stamp, Some(coding));
+    let mut fields = coded(item, coding, &etag);
+    fields.insert(LAST_MODIFIED, found.last_modified.clone());
+    let tags = (etag, found.last_modified.clone());
+    Item::new(found.stamp, found.content.clone(), fields, tags, now)
+}
+
+/// The bytes of `item`, compressed.
+pub(super) fn packed(item: &Item, bytes: Bytes, coding: Coding, now: Instant) -> Item {
+    let etag = weak(&item.etag);
+    let mut fields = coded(item, coding, &etag);
+    fields.remove(ACCEPT_RANGES);
+    let tags = (etag, item.last_modified.clone());
+    Item::new(item.stamp, Content::Bytes(bytes), fields, tags, now)
+}
+
+/// The fields of `item` in another form.
+fn coded(item: &Item, coding: Coding, etag: &HeaderValue) -> HeaderMap {
+    let mut fields = item.fields.clone();
+    fields.insert(ETAG, etag.clone());
+    let coding = HeaderValue::from_static(coding.token());
+    fields.insert(CONTENT_ENCODING, coding);
+    fields.insert(VARY, HeaderValue::from_static(BY_CODING));
+    fields
+}
+
+/// `item` as the body of an answer that says something else.
+pub(super) fn page(status: StatusCode, item: &Rc<Item>, ask: &Ask<'_>) -> Response<Reply> {
+    let mut response = whole(item, ask);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for name in [ETAG, LAST_MODIFIED, ACCEPT_RANGES, CACHE_CONTROL, VARY] {
+        headers.remove(name);
+    }
+    response
+}
+
+fn judge(item: &Item, etag: &HeaderValue, ask: &Ask<'_>) -> Verdict {
+    let validators = Validators {
+        etag,
+        modified: item.modified,
+        last_modified: &item.last_modified,
+    };
+    precondition::judge(ask.method, ask.headers, &validators)
+}
+
+fn whole(item: &Rc<Item>, ask: &Ask<'_>) -> Response<Reply> {
+    let len = item.len();
+    let body = (*ask.method == Method::GET && len > 0).then(|| match &item.content {
+        Content::Bytes(bytes) => Reply::text(bytes.clone(), ask.session),
+        Content::File(file) => Reply::feed(Parts::whole(Arc::clone(file)), ask.session),
+    });
+    response(StatusCode::OK, item.fields.clone(), body, Some(len), ask)
+}
+
+fn partial(item: &Rc<Item>, spans: &[Span], ask: &Ask<'_>) -> Response<Reply> {
+    let mut fields = item.fields.clone();
+    let (mut parts, mut len) = (VecDeque::new(), 0);
+    if let [span] = spans {
+        fields.insert(CONTENT_RANGE, range::content_range(*span, item.len()));
+        parts.push_back(part(item, *span));
+        len = span.len;
+    } else if let Some(kind) = fields.get(CONTENT_TYPE) {
+        let framed = Multipart::frame(boundary(), kind, spans, item.len());
+        fields.insert(CONTENT_TYPE, framed.content_type);
+        for (head, span) in framed.heads.into_iter().zip(spans) {
+            parts.push_back(Part::Bytes(head));
+            parts.push_back(part(item, *span));
+        }
+        parts.push_back(Part::Bytes(framed.close));
+        len = framed.len;
+    }
+    let body = (*ask.method == Method::GET).then(|| Reply::feed(Parts::new(parts), ask.session));
+    response(StatusCode::PARTIAL_CONTENT, fields, body, Some(len), ask)
+}
+
+fn part(item: &Item, span: Span) -> Part {
+    match &item.content {
+        Content::File(file) => Part::File {
+            file: Arc::clone(file),
+            offset: span.start,
+            len: span.len,
+        },
+        Content::Bytes(bytes) => {
+            let start = usize::try_from(span.start).unwrap_or(usize::MAX);
+            let end = usize::try_from(span.start.saturating_add(span.len)).unwrap_or(usize::MAX);
+            let (start, end) = (start.min(bytes.len()), end.min(bytes.len()));
+            Part::Bytes(bytes.slice(start..end))
+        }
+    }
+}
+
+fn not_modified(mut fields: HeaderMap, ask: &Ask<'_>) -> Response<Reply> {
+    // What describes the body that is not sent (RFC 9110 §15.4.5).
+    for name in [
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        ACCEPT_RANGES,
+        X_CONTENT_TYPE_OPTIONS,
+    ] {
+        fields.remove(name);
+    }
+    response(StatusCode::NOT_MODIFIED, fields, None, None, ask)
+}
+
+fn text_response(fields: HeaderMap, text: Bytes, ask: &Ask<'_>) -> Response<Reply> {
+    let len = text.len() as u64;
+    let body = (*ask.method == Method::GET).then(|| Reply::text(text, ask.session));
+    response(StatusCode::OK, fields, body, Some(len), ask)
+}
+
+/// A response of `len` bytes, told even where `body` is not sent.
+fn response(
+    status: StatusCode,
+    mut fields: HeaderMap,
+    body: Option<Reply>,
+    len: Option<u64>,
+    ask: &Ask<'_>,
+) -> Response<Reply> {
+    if let (None, Some(len)) = (&body, len) {
+        fields.insert(CONTENT_LENGTH, len.into());
+    }
+    let body = body.unwrap_or_else(|| Reply::text("", ask.session));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = fields;
+    response
+}
+
+/// Lets pages of other origins read the answer, if there is such a rule (Fetch §3.2).
+pub(super) fn allow_origin(cors: &Cors, ask: &Ask<'_>, headers: &mut HeaderMap) {
+    let allowed = match cors {
+        Cors::Off => return,
+        Cors::Any => HeaderValue::from_static("*"),
+        Cors::Origins(origins) => {
+            headers.append(VARY, HeaderValue::from(ORIGIN));
+            let origin = ask.headers.get(ORIGIN);
+            match origin.filter(|origin| origins.contains(origin)) {
+                Some(origin) => origin.clone(),
+                None => return,
+            }
+        }
+    };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    if is_preflight(ask) {
+        let methods = HeaderValue::from_static(METHODS);
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+        if let Some(asked) = ask.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            // A field more changes nothing about a file.
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        }
+        let age = HeaderValue::from_static("86400");
+        headers.insert(ACCESS_CONTROL_MAX_AGE, age);
+        return;
+    }
+    let exposed = HeaderValue::from_static("Accept-Ranges, Content-Encoding, Content-Range, ETag");
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+}
+
+fn etag_of(stamp: &Stamp, coding: Option<Coding>) -> HeaderValue {
+    let (seconds, nanos) = stamp.modified;
+    let time = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let suffix = coding.map(|coding| format!("-{}", coding.suffix()));
+    let tag = format!("\"{time:x}-{:x}{}\"", stamp.len, suffix.unwrap_or_default());
+    HeaderValue::try_from(tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+fn weak(etag: &HeaderValue) -> HeaderValue {
+    let weak = [b"W/", etag.as_bytes()].concat();
+    HeaderValue::try_from(weak).unwrap_or_else(|_| etag.clone())
+}
+
+/// As a field has it; what is said to be written tomorrow was written now (RFC 9110 §8.8.2.1).
+fn date_of(stamp: &Stamp) -> HeaderValue {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is the wall clock that is told"
+    )]
+    let now = SystemTime::now();
+    // The field has no year beyond 9999, and one before 1970 is nobody's.
+    let date = httpdate::fmt_http_date(stamp.time().min(now).max(UNIX_EPOCH));
+    HeaderValue::try_from(date).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// A boundary that the file's writer could not know.
+fn boundary() -> u128 {
+    fastrand::u128(..)
+}
+
+const BY_CODING: &str = "accept-encoding";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+/// Fields that a response has, most of the time.
+const FIELDS: usize = 12;

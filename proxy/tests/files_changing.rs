@@ -1,0 +1,111 @@
+//! Files that change while they are sent: what was promised is sent, or the connection is cut.
+
+// A test may fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "support/folder.rs"]
+mod folder;
+mod support;
+
+use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
+
+use folder::Folder;
+use support::{Client, Proxy, field, within};
+use tokio::io::AsyncReadExt as _;
+
+/// Far more than sockets take.
+const LEN: usize = 48 * 1024 * 1024;
+
+/// A long file, and a client that has its head and waits with the rest.
+async fn begun() -> (Folder, Proxy, Client) {
+    let folder = Folder::with(&[]);
+    fs::write(folder.path("long"), "a".repeat(LEN)).unwrap();
+    let proxy = folder.shown(|_| {});
+    let mut client = proxy.connect().await;
+    client.send(folder::get("/long")).await;
+    let head = client.head().await;
+    assert_eq!(field(&head, "content-length"), Some(&*LEN.to_string()));
+    (folder, proxy, client)
+}
+
+/// What comes of the body, until all of it is there or the connection ends.
+async fn rest(client: &mut Client) -> Vec<u8> {
+    let mut body = std::mem::take(&mut client.bytes);
+    let mut buffer = vec![0; 1024 * 1024];
+    while body.len() < LEN {
+        let read = within(client.stream.read(&mut buffer)).await.unwrap_or(0);
+        if read == 0 {
+            break;
+        }
+        body.extend_from_slice(&buffer[..read]);
+    }
+    body
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_or_removed_is_sent_as_it_was() {
+    for change in [
+        |folder: &Folder| folder.replace("long", "new"),
+        |folder: &Folder| folder.remove("long"),
+    ] {
+        let (folder, _proxy, mut client) = begun().await;
+        change(&folder);
+        let body = rest(&mut client).await;
+        assert!(body.len() == LEN && body.iter().all(|&byte| byte == b'a'));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_grows_is_sent_as_far_as_was_promised() {
+    let (folder, _proxy, mut client) = begun().await;
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(folder.path("long"))
+        .unwrap();
+    file.write_all(b"more").unwrap();
+    let body = rest(&mut client).await;
+    assert!(body.len() == LEN && body.iter().all(|&byte| byte == b'a'));
+    // The connection is as good as before.
+    client.send(folder::ask("HEAD", "/long", "")).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_is_cut() {
+    let (folder, _proxy, mut client) = begun().await;
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path("long"))
+        .unwrap();
+    file.set_len(LEN as u64 - 1).unwrap();
+    assert!(rest(&mut client).await.len() < LEN);
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_anew_in_place_is_cut() {
+    for len in [LEN, LEN + 1] {
+        let (folder, proxy, mut client) = begun().await;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .open(folder.path("long"))
+            .unwrap();
+        if len > LEN {
+            file.set_len(0).unwrap();
+        }
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all("b".repeat(len).as_bytes()).unwrap();
+        assert!(rest(&mut client).await.len() < LEN);
+        drop(client);
+        // It is a new file for whoever asks now.
+        folder::until_answer_head(&proxy, "/long", |head| {
+            field(head, "content-length") == Some(&*len.to_string())
+        })
+        .await;
+    }
+}
