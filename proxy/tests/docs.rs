@@ -45,20 +45,21 @@ fn risefall(arguments: &[&str]) -> String {
     String::from_utf8(said).unwrap()
 }
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/checks.md",
     "docs/forward-proxy.md",
     "docs/configuration.md",
     "docs/reverse-proxy.md",
     "docs/operations.md",
+    "docs/static-files.md",
 ];
 
 #[test]
 fn every_flag_in_the_documents_is_one_of_the_program() {
     let commands = [
-        "proxy", "reverse", "run", "check", "schema", "status", "explain", "reload", "upgrade",
-        "man",
+        "proxy", "reverse", "serve", "run", "check", "schema", "status", "explain", "reload",
+        "upgrade", "man",
     ];
     let helps = commands.map(|command| risefall(&[command, "--help"]));
     // Those of cargo, curl and python, which stand on lines of their own or in sentences.
@@ -92,6 +93,8 @@ fn every_configuration_in_the_documents_is_right() {
         made.signing_key.serialize_pem(),
     )
     .unwrap();
+    std::fs::create_dir(folder.path().join("public")).unwrap();
+    std::fs::write(folder.path().join("alice.password"), "secret\n").unwrap();
     let mut count = 0;
     for document in DOCUMENTS.iter().filter(|one| one.starts_with("docs/")) {
         let text = read(document);
