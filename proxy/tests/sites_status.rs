@@ -21,8 +21,10 @@ use admin::{admin, eventually, json, metric, with_admin};
 use hyper::{Method, StatusCode};
 use risefall::{Cause, Policy};
 use risefall_proxy::net::tls::Identity;
+use risefall_proxy::plan::files::{Candidate, Files};
 use risefall_proxy::plan::site::{HostPattern, Match, PathRule, Rewrite};
 use risefall_proxy::plan::upstream::{Queue, Retries};
+use risefall_proxy::plan::users::Users;
 use risefall_proxy::plan::{
     ActionDraft, Admin, Check, Draft, RouteDraft, SiteDraft, SiteTlsDraft, UpstreamDraft,
 };
@@ -281,6 +283,45 @@ async fn an_explanation_walks_to_the_servers_and_tells_why_not() {
         "{}",
         nobody.text()
     );
+}
+
+#[tokio::test]
+async fn it_is_explained_which_files_would_be_looked_for_and_for_whom() {
+    let proxy = site_of(&[dead()], |draft| {
+        with_admin(draft);
+        let mut files = Files::of("/srv".into());
+        files
+            .try_files
+            .push(Candidate::Fixed("/app.html".to_owned()));
+        let path = PathRule::Prefix("/files".to_owned());
+        let mut route = RouteDraft::of(path, ActionDraft::Files(files));
+        route.rewrite.strip_prefix = Some("/files".to_owned());
+        route.users = Users::new([("alice", "hunter2")]);
+        draft.sites[0].routes = vec![route];
+    });
+    let explain = async |path: &str| {
+        let path = format!("/explain?target=http://shop.example/files{path}");
+        json(&proxy, &path).await["sites"][0].clone()
+    };
+    let for_users = "for its users (others are asked who they are, 401): ";
+    for (path, told) in [
+        (
+            "/a",
+            "the first that is there of /a, /app.html of /srv (else 404)",
+        ),
+        ("/a.png", "/a.png of /srv is looked for (else 404)"),
+    ] {
+        let action = explain(path).await["action"].clone();
+        assert_eq!(action, format!("{for_users}{told}"));
+    }
+    for (path, status) in [
+        ("//a", "(404)"),
+        ("/.git/a.b", "(404)"),
+        ("/a&method=PUT", "(405)"),
+    ] {
+        let refused = explain(path).await["refused"].clone();
+        assert!(refused.as_str().unwrap().ends_with(status), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -2,13 +2,14 @@
 
 use crate::plan::files::{Candidate, Files};
 
-/// The files that would be looked for, in words.
+/// The files that would be looked for, in words; `asked` is the path that was routed, `path` what is
+/// left of it below the root.
 ///
 /// # Errors
 ///
 /// Why none is.
-pub(super) fn looked_for(files: &Files, path: &str) -> Result<String, String> {
-    if ["//", "%2F", "%5C"].iter().any(|one| path.contains(one)) {
+pub(super) fn looked_for(files: &Files, asked: &str, path: &str) -> Result<String, String> {
+    if ["//", "%2F", "%5C"].iter().any(|one| asked.contains(one)) {
         return Err(
             "no file has an empty segment or an escaped separator in its path (404)".into(),
         );
@@ -106,14 +107,14 @@ mod tests {
     fn what_is_never_found_is_told() {
         let usual = files(|_| {});
         for path in ["/a//b", "/a%2Fb", "/.env", "/a/.git/config", "/a/.b/"] {
-            let told = looked_for(&usual, path);
+            let told = looked_for(&usual, path, path);
             assert!(told.unwrap_err().contains("404"), "{path}");
         }
         for path in ["/a.b/c", "/.well-known/acme"] {
-            assert!(looked_for(&usual, path).is_ok(), "{path}");
+            assert!(looked_for(&usual, path, path).is_ok(), "{path}");
         }
         let shown = files(|files| files.hidden = true);
-        let told = looked_for(&shown, "/.env").unwrap();
+        let told = looked_for(&shown, "/.env", "/.env").unwrap();
         assert_eq!(told, "/.env of /srv is looked for (else 404)");
     }
 }

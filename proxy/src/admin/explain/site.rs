@@ -118,7 +118,7 @@ impl Inside<'_> {
         {
             return Err(format!("only {READ_WORDS} are taken there (405)"));
         }
-        told.action = Some(action(found, &asked));
+        told.action = Some(action(found, &asked)?);
         Ok(match &found.action {
             Action::Upstream(upstream) => Some(Arc::clone(upstream)),
             _ => None,
@@ -211,15 +211,15 @@ fn passed(site: &Site, found: Option<&Arc<Route>>, asks: &route::Question<'_>) -
     told.take(PASSED_MOST).collect()
 }
 
-fn action(route: &Route, asked: &Asked) -> String {
-    let told = told(route, asked).unwrap_or_else(|refused| refused);
-    match route.users.is_empty() {
+/// What becomes of the request, or why nothing does.
+fn action(route: &Route, asked: &Asked) -> Result<String, String> {
+    let told = told(route, asked)?;
+    Ok(match route.users.is_empty() {
         true => told,
         false => format!("for its users (others are asked who they are, 401): {told}"),
-    }
+    })
 }
 
-/// What becomes of the request, or why nothing does.
 fn told(route: &Route, asked: &Asked) -> Result<String, String> {
     let refused = |fault: Fault| format!("{fault} ({})", fault.status());
     match &route.action {
@@ -234,7 +234,8 @@ fn told(route: &Route, asked: &Asked) -> Result<String, String> {
         }
         Action::Files(shown) => {
             let path = rewrite::target(&route.rewrite, asked.target()).map_err(refused)?;
-            files::looked_for(shown, path.as_ref().unwrap_or(asked.target()).path())
+            let path = path.as_ref().unwrap_or(asked.target()).path();
+            files::looked_for(shown, asked.path(), path)
         }
         Action::Respond { status, .. } => Ok(format!("answered here with {}", status.as_u16())),
     }
