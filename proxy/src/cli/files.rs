@@ -75,8 +75,7 @@ pub(super) struct Serve {
     #[arg(long)]
     h2c: bool,
 
-    /// Let pages of other origins read the files: of all, or of these, such as
-    /// --cors=https://app.example.com
+    /// Let pages of other origins read the files: of all, or of those behind a = (https://HOST)
     #[arg(long, value_name = "ORIGIN,...", num_args = 0.., require_equals = true, value_delimiter = ',', value_parser = form::<Origin>)]
     cors: Option<Vec<Origin>>,
 
