@@ -87,6 +87,12 @@ async fn who_is_known_is_let_in_and_servers_do_not_learn_the_password() {
         .text()
         .to_ascii_lowercase();
     assert!(told.contains("authorization: basic"), "{told}");
+    // The log has who it was, and of others nothing that they said.
+    let lines = proxy.whole_lines(3).await;
+    for (line, is_alice) in lines.iter().zip([true, true, false]) {
+        assert_eq!(line.contains(" user=alice"), is_alice, "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
+    }
 }
 
 #[tokio::test]

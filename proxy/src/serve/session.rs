@@ -83,6 +83,8 @@ struct Record {
     host: Option<HeaderValue>,
     /// The number by which servers and error pages know the request.
     request_id: Option<Box<str>>,
+    /// Who asked, where that had to be said.
+    user: Option<Box<str>>,
 }
 
 pub(crate) enum What {
@@ -173,6 +175,7 @@ impl Session {
             tries: 0,
             host: None,
             request_id: None,
+            user: None,
         });
     }
 
@@ -234,6 +237,15 @@ impl Session {
             && let Some(record) = &mut *self.record.borrow_mut()
         {
             record.request_id = Some(id().into());
+        }
+    }
+
+    /// Notes which user asked.
+    pub(crate) fn note_user(&self, name: &str) {
+        if self.is_logged()
+            && let Some(record) = &mut *self.record.borrow_mut()
+        {
+            record.user = Some(name.into());
         }
     }
 
@@ -346,6 +358,7 @@ impl Session {
             dials: record.effort.dials,
             tries: record.tries,
             request: record.request_id.as_deref(),
+            user: record.user.as_deref(),
             resolve: record.effort.resolve,
             connect: record.effort.connect,
             first_byte: record.first_byte,

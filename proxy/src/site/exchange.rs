@@ -218,9 +218,12 @@ impl<'a> Exchange<'a> {
         session.flow.watch.bound(ready.request);
         session.request_time.set(ready.times.request);
         let users = &ready.route.users;
-        if !users.is_empty() && guard::user(users, &parts.headers).is_none() {
-            let response = answer::who(ready.site.name(), &self.questioner, session);
-            return Ok(Decision::Answer(response));
+        if !users.is_empty() {
+            let Some(user) = guard::user(users, &parts.headers) else {
+                let response = answer::who(ready.site.name(), &self.questioner, session);
+                return Ok(Decision::Answer(response));
+            };
+            session.note_user(user);
         }
         self.act(ready, asked, client, parts, body)
     }

@@ -107,6 +107,9 @@ pub struct Line<'a> {
     /// The number by which a site's servers and error pages know the request (`X-Request-Id`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<&'a str>,
+    /// Who asked, by name, where a route is for users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
     /// Looking the name up, if there was one to be looked up.
     #[serde(rename = "resolve_ms", serialize_with = "as_milliseconds_if_any")]
     pub resolve: Option<Duration>,
@@ -249,6 +252,10 @@ impl Line<'_> {
         if let Some(request) = self.request {
             write!(out, " request={request}")?;
         }
+        if let Some(user) = self.user {
+            // A space would end the word.
+            write!(out, " user={}", user.replace(' ', "_"))?;
+        }
         for (name, time) in [
             ("resolve", self.resolve),
             ("connect", self.connect),
@@ -332,6 +339,7 @@ mod tests {
             dials: 2,
             tries: 0,
             request: None,
+            user: None,
             resolve: None,
             connect: Some(Duration::from_micros(340)),
             first_byte: None,
@@ -348,6 +356,13 @@ mod tests {
             "127.0.0.1:50000 http GET http://example.com/ 503 0 61 1.2ms - falldown \
              destination_unavailable forward=office id=000000000000beef dials=2 connect=0.3ms"
         );
+        out.clear();
+        let line = Line {
+            user: Some("a b"),
+            ..line()
+        };
+        line.write_text(&mut out).unwrap();
+        assert!(out.contains(" dials=2 user=a_b connect="), "{out}");
     }
 
     #[test]

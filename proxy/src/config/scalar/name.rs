@@ -210,7 +210,8 @@ impl Form for UserName {
 
     fn read(text: &str) -> Result<Self, String> {
         // A colon would end it (RFC 7617 §2).
-        if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
+        let is_wrong = |char: char| char == ':' || char.is_control();
+        if text.is_empty() || text.len() > USER_MOST || text.contains(is_wrong) {
             return Err(refused::<Self>(text));
         }
         Ok(Self(text.to_owned()))
@@ -221,6 +222,8 @@ impl Form for UserName {
     }
 }
 
+/// It stands in every line of the log.
+const USER_MOST: usize = 128;
 const COOKIE_MOST: usize = 128;
 
 #[cfg(test)]
