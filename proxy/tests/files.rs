@@ -481,7 +481,11 @@ async fn a_listing_says_what_is_there() {
 
 #[tokio::test]
 async fn several_roots_have_their_prefixes() {
-    let docs = Folder::with(&[("a.txt", "docs"), ("private/x", "private")]);
+    let docs = Folder::with(&[
+        ("a.txt", "docs"),
+        ("index.html", "home"),
+        ("private/x", "private"),
+    ]);
     let main = Folder::with(&[("a.txt", "main"), ("docs/a.txt", "wrong")]);
     let proxy = main.shown_with(|draft, _| {
         let mut route = docs.route("/docs");
@@ -493,6 +497,12 @@ async fn several_roots_have_their_prefixes() {
     });
     assert_eq!(proxy.ask(folder::get("/a.txt")).await.text(), "main");
     assert_eq!(proxy.ask(folder::get("/docs/a.txt")).await.text(), "docs");
+    let folder = proxy.ask(folder::get("/docs?x")).await;
+    assert_eq!(
+        (folder.status(), folder.field("location")),
+        (308, "/docs/?x")
+    );
+    assert_eq!(proxy.ask(folder::get("/docs/")).await.text(), "home");
     // Behind a slash more another route would be found than the file that is opened has.
     let around = proxy.ask(folder::get("/docs//private/x")).await;
     assert_eq!(around.status(), 404);

@@ -1,5 +1,6 @@
 //! Static files: which are shown, and how.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use glob::Pattern;
@@ -103,6 +104,67 @@ impl Candidate {
         Self::Asked {
             before: String::new(),
             behind: String::new(),
+        }
+    }
+
+    /// The path that is looked for when `asked` is asked for; both in normal form. `None` if none
+    /// is.
+    #[must_use]
+    pub fn wanted<'a>(&'a self, asked: &'a str) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Asked { before, behind } if before.is_empty() && behind.is_empty() => {
+                Some(Cow::Borrowed(asked))
+            }
+            Self::Asked { before, behind } => {
+                let asked = match asked.strip_suffix('/') {
+                    // A name goes on behind a slash, and a slash is not said twice.
+                    Some(rest) if !behind.is_empty() => rest,
+                    _ => asked,
+                };
+                if asked.is_empty() && !behind.starts_with('/') {
+                    return None;
+                }
+                Some(Cow::Owned(format!("{before}{asked}{behind}")))
+            }
+            Self::Fixed(path) => (!has_extension(asked)).then_some(Cow::Borrowed(path)),
+        }
+    }
+}
+
+/// Whether the last segment has a dot in it, as the name of a file has.
+fn has_extension(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or(path);
+    last.contains('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_is_a_path_made_of_another() {
+        let behind = |behind: &str| Candidate::Asked {
+            before: String::new(),
+            behind: behind.to_owned(),
+        };
+        let before = Candidate::Asked {
+            before: "/en".to_owned(),
+            behind: String::new(),
+        };
+        let fixed = Candidate::Fixed("/app.html".to_owned());
+        for (candidate, asked, wanted) in [
+            (&Candidate::asked(), "/a/", Some("/a/")),
+            (&behind(".html"), "/a", Some("/a.html")),
+            (&behind(".html"), "/a/", Some("/a.html")),
+            (&behind(".html"), "/", None),
+            (&behind("/"), "/a", Some("/a/")),
+            (&behind("/"), "/", Some("/")),
+            (&before, "/", Some("/en/")),
+            (&before, "/a", Some("/en/a")),
+            (&fixed, "/a.b/c", Some("/app.html")),
+            (&fixed, "/a/b.png", None),
+        ] {
+            assert_eq!(candidate.wanted(asked).as_deref(), wanted, "{asked}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What of a folder would be looked for; the disk itself is not asked.
 
-use crate::plan::files::{Candidate, Files};
+use crate::plan::files::Files;
 
 /// The files that would be looked for, in words; `asked` is the path that was routed, `path` what is
 /// left of it below the root.
@@ -30,38 +30,23 @@ pub(super) fn looked_for(files: &Files, asked: &str, path: &str) -> Result<Strin
 
 /// Paths below the root, each once.
 fn candidates(files: &Files, path: &str) -> Vec<String> {
-    let name = path.rsplit('/').next().unwrap_or_default();
     let mut all = Vec::new();
     let mut add = |path: String| {
         if !all.contains(&path) {
             all.push(path);
         }
     };
-    for candidate in &files.try_files {
-        match candidate {
-            Candidate::Asked { before, behind } => {
-                // A name goes on behind a slash, and a slash is not said twice.
-                let asked = match path.strip_suffix('/') {
-                    Some(rest) if !behind.is_empty() => rest,
-                    _ => path,
-                };
-                if asked.is_empty() && !behind.starts_with('/') {
-                    continue;
-                }
-                let path = format!("{before}{asked}{behind}");
-                if !path.ends_with('/') {
-                    add(path);
-                    continue;
-                }
-                for index in &files.index {
-                    add(format!("{path}{index}"));
-                }
-                if files.listing {
-                    add(path);
-                }
-            }
-            Candidate::Fixed(page) if !name.contains('.') => add(page.clone()),
-            Candidate::Fixed(_) => {}
+    let wanted = files.try_files.iter().filter_map(|one| one.wanted(path));
+    for path in wanted {
+        if !path.ends_with('/') {
+            add(path.into_owned());
+            continue;
+        }
+        for index in &files.index {
+            add(format!("{path}{index}"));
+        }
+        if files.listing {
+            add(path.into_owned());
         }
     }
     all
@@ -75,6 +60,7 @@ fn is_seen(files: &Files, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::files::Candidate;
 
     fn files(change: impl FnOnce(&mut Files)) -> Files {
         let mut files = Files::of("/srv".into());

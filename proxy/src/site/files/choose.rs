@@ -1,6 +1,5 @@
 //! Which file is for a request, and in which form it is sent.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -51,7 +50,7 @@ impl Folder {
             return Ok(Choice::Nothing(status));
         }
         for candidate in &self.files.try_files {
-            let Some(wanted) = wanted(candidate, ask.path) else {
+            let Some(wanted) = candidate.wanted(ask.path) else {
                 continue;
             };
             let is_asked = *candidate == Candidate::asked();
@@ -59,6 +58,10 @@ impl Folder {
                 Choice::Nothing(StatusCode::NOT_FOUND) => {}
                 // Another may be there still.
                 Choice::Nothing(other) => status = other,
+                // What was taken off in front was all of the path.
+                Choice::Item(..) | Choice::Listing(_) if is_asked && lacks_slash(ask) => {
+                    return Ok(Choice::Slash);
+                }
                 found => return Ok(found),
             }
         }
@@ -268,25 +271,9 @@ impl Folder {
     }
 }
 
-/// The path that `candidate` makes of the one that was asked for.
-fn wanted<'a>(candidate: &'a Candidate, asked: &'a str) -> Option<Cow<'a, str>> {
-    match candidate {
-        Candidate::Asked { before, behind } if before.is_empty() && behind.is_empty() => {
-            Some(Cow::Borrowed(asked))
-        }
-        Candidate::Asked { before, behind } => {
-            let asked = match asked.strip_suffix('/') {
-                // A name goes on behind a slash, and a slash is not said twice.
-                Some(rest) if !behind.is_empty() => rest,
-                _ => asked,
-            };
-            if asked.is_empty() && !behind.starts_with('/') {
-                return None;
-            }
-            Some(Cow::Owned(format!("{before}{asked}{behind}")))
-        }
-        Candidate::Fixed(path) => (!path::has_extension(asked)).then_some(Cow::Borrowed(path)),
-    }
+/// Whether a folder is looked for, and was asked for without a slash.
+fn lacks_slash(ask: &Ask<'_>) -> bool {
+    ask.path.ends_with('/') && !ask.asked.path().ends_with('/')
 }
 
 /// The smallest first.

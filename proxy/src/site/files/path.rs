@@ -56,13 +56,6 @@ pub fn is_hidden(name: &[u8]) -> bool {
         .any(|segment| segment.first() == Some(&b'.'))
 }
 
-/// Whether the last segment of `path` has a dot in it, as the name of a file has.
-#[must_use]
-pub fn has_extension(path: &str) -> bool {
-    let last = path.rsplit('/').next().unwrap_or(path);
-    last.contains('.')
-}
-
 fn is_dots(segment: &[u8]) -> bool {
     matches!(segment, b"." | b"..")
 }
@@ -118,11 +111,5 @@ mod tests {
         ] {
             assert_eq!(is_hidden(name), is_so, "{}", name.escape_ascii());
         }
-    }
-
-    #[test]
-    fn an_extension_is_in_the_last_segment() {
-        assert!(has_extension("/a.b/c.js") && has_extension("/.x"));
-        assert!(!has_extension("/a.b/c") && !has_extension("/"));
     }
 }
