@@ -75,6 +75,9 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
+/// What a file that is held open counts as, of [`Limits::file_cache`]: open files are dear.
+pub const HELD_FILE_BYTES: u64 = 128 * 1024;
+
 impl Timeouts {
     /// The shortest deadline that the coarse clock has to keep.
     pub(crate) fn shortest(&self) -> Duration {

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::bounds;
+
 pub use crate::bounds::{Limits, Timeouts};
 pub use crate::upstream::balance::Balance;
 pub use crate::upstream::group::Server;
@@ -193,10 +195,19 @@ impl Plan {
         self
     }
 
+    /// What a worker holds of the folders that are shown: each itself, and files of it.
+    fn files_held(&self) -> u64 {
+        let routes = self.sites.iter().flat_map(|site| &site.routes);
+        let folders = routes.filter(|route| matches!(route.action, site::Action::Files(_)));
+        let held = wide(self.limits.file_cache) / bounds::HELD_FILE_BYTES;
+        wide(folders.count()).saturating_mul(held.saturating_add(1))
+    }
+
     /// What is there before the first client comes.
     fn files_of_workers(&self) -> u64 {
         let each = wide(self.listens.len())
             .saturating_add(wide(self.limits.lookups))
+            .saturating_add(self.files_held())
             .saturating_add(FILES_PER_WORKER);
         each.saturating_mul(wide(self.threads))
             .saturating_add(FILES_BESIDES)

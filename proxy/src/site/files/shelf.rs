@@ -16,6 +16,7 @@ use hyper::header::HeaderValue;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
+use crate::bounds::HELD_FILE_BYTES;
 use crate::proto::coding::Coding;
 use crate::serve::file::{OpenFile, Stamp};
 
@@ -117,7 +118,7 @@ impl Item {
     fn weight(&self) -> u64 {
         match &self.content {
             Content::Bytes(bytes) => bytes.len() as u64 + ITEM,
-            Content::File(_) => ITEM.max(FILE),
+            Content::File(_) => HELD_FILE_BYTES,
         }
     }
 }
@@ -199,8 +200,6 @@ pub const FRESH: Duration = Duration::from_secs(1);
 pub(super) const HELD: Duration = Duration::from_secs(10);
 /// What an item costs beside its bytes.
 const ITEM: u64 = 1024;
-/// An open file is dear: of those there may be one for every 128 KiB.
-const FILE: u64 = 128 * 1024;
 
 #[cfg(test)]
 mod tests {
