@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use risefall_proxy::plan::files::Files;
@@ -35,9 +35,16 @@ impl Folder {
         self.0.path().join("root")
     }
 
+    /// What the root is in.
+    pub fn base(&self) -> &Path {
+        self.0.path()
+    }
+
     /// A file beside the root.
     pub fn outside(&self, name: &str, text: &str) {
-        fs::write(self.0.path().join(name), text).unwrap();
+        let path = self.base().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     pub fn link(&self, name: &str, to: &str) {
