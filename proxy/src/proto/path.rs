@@ -12,7 +12,9 @@
 //!   escaped NUL, a backslash, and `..` that is told from a dot segment only by an escaped slash or
 //!   backslash, or by parameters behind it (`..;x`).
 //!
-//! Rules in a plan have the same form, so that both sides of a comparison do.
+//! Rules in a plan have the same form, so that both sides of a comparison do. Paths are compared with
+//! more escapes undone ([`compared`]): what is behind a route may undo them all, and must not be
+//! reached around one by `%40` in place of `@`.
 
 use std::borrow::Cow;
 
@@ -27,6 +29,32 @@ pub fn normal(path: &str) -> Result<Cow<'_, str>, PathError> {
         return Ok(Cow::Borrowed(path));
     }
     resolve(segments).map(Cow::Owned)
+}
+
+/// `path`, which is in normal form, as it is compared with others: with every escape of a visible
+/// ASCII character undone but those of `%`, `/` and `\\`, which would be read as something else.
+#[must_use]
+pub fn compared(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut text = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, behind)) = rest.split_once('%') {
+        text.push_str(before);
+        match unescape(rest.as_bytes().get(before.len()..).unwrap_or_default()) {
+            Some((byte, _)) if byte.is_ascii_graphic() && !matches!(byte, b'%' | b'/' | b'\\') => {
+                text.push(char::from(byte));
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            _ => {
+                text.push('%');
+                rest = behind;
+            }
+        }
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
 }
 
 /// Why a path is refused.
@@ -255,6 +283,23 @@ mod tests {
             ("/a/b%2F%2e%2e%2Fc", PathError::HiddenDots),
         ] {
             assert_eq!(normal(path), Err(error), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_one_file_is_one_path_when_compared() {
+        for (path, same) in [
+            ("/team%40x/a", "/team@x/a"),
+            ("/%7Bt%7D", "/{t}"),
+            ("/a%3Bb%2Cc%3D", "/a;b,c="),
+            ("/a%3Fb%23", "/a?b#"),
+            ("/a%20b%C3%A4", "/a%20b%C3%A4"),
+            ("/a%2Fb%5Cc%25d", "/a%2Fb%5Cc%25d"),
+            ("/%2540", "/%2540"),
+            ("/a", "/a"),
+        ] {
+            assert_eq!(compared(path), same);
+            assert_eq!(compared(&compared(path)), same, "{path}");
         }
     }
 

@@ -7,10 +7,10 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 
-use super::route::holds;
 use super::target::Asked;
 use crate::error::Fault;
 use crate::plan::site::{Edits, Rewrite, Site};
+use crate::proto::path::compared;
 
 /// What a server is asked for, when a client asks for `target`, which is in normal form; `None` if
 /// that is the same.
@@ -52,10 +52,16 @@ pub fn target(rewrite: &Rewrite, target: &PathAndQuery) -> Result<Option<PathAnd
 /// What `prefix` leaves of `path`: nothing, or what begins with one slash.
 fn strip<'a>(prefix: &str, path: &'a str) -> &'a str {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    if !holds(prefix, path) {
-        return path;
+    // As many segments, in whatever spelling.
+    let segments = prefix.matches('/').count();
+    let end = path.match_indices('/').nth(segments).map(|(at, _)| at);
+    let (front, rest) = path
+        .split_at_checked(end.unwrap_or(path.len()))
+        .unwrap_or((path, ""));
+    if compared(front) == compared(prefix) {
+        return single_slash(rest);
     }
-    single_slash(path.strip_prefix(prefix).unwrap_or(path))
+    path
 }
 
 /// Drops all slashes in front but one.

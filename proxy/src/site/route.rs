@@ -30,7 +30,7 @@ use hyper::{HeaderMap, Method};
 
 use super::target::Asked;
 use crate::plan::site::{HostPattern, Match, PathRule, Route, Site};
-use crate::proto::path::unescape;
+use crate::proto::path::{compared, unescape};
 
 /// The sites of one listener, ready to be asked: `R` is a route, or more that goes with one. Built
 /// once for each plan.
@@ -155,10 +155,12 @@ fn look_up(sorted: &[(Box<str>, usize)], host: &str) -> Option<usize> {
 
 impl<R: AsRef<Route>> Routes<R> {
     fn new(site: &Arc<Site>, make: &impl Fn(&Arc<Site>, &Arc<Route>) -> R) -> Self {
-        let mut nodes: BTreeMap<&str, Node<R>> = BTreeMap::new();
+        let mut nodes: BTreeMap<_, Node<R>> = BTreeMap::new();
         for route in &site.routes {
             let (PathRule::Exact(path) | PathRule::Prefix(path)) = &route.matches.path;
-            let node = nodes.entry(path).or_insert_with(|| Node::new(path));
+            let path = compared(path);
+            let new = Node::new(&path);
+            let node = nodes.entry(path).or_insert(new);
             match &route.matches.path {
                 PathRule::Exact(_) => node.exact.push(make(site, route)),
                 PathRule::Prefix(_) => node.prefix.push(make(site, route)),
@@ -182,7 +184,8 @@ impl<R: AsRef<Route>> Routes<R> {
     #[must_use]
     pub fn find(&self, question: &Question<'_>) -> Found<'_, R> {
         let mut is_by_method = false;
-        let found = self.candidates(question.asked.path()).find(|route| {
+        let path = compared(question.asked.path());
+        let found = self.candidates(&path).find(|route| {
             let missed = condition_missed(&route.as_ref().matches, question);
             is_by_method |= missed == Some(Miss::Method);
             missed.is_none()
@@ -206,7 +209,8 @@ impl<R: AsRef<Route>> Routes<R> {
 
     fn allowed(&self, question: &Question<'_>) -> Vec<Method> {
         let mut allowed = Vec::new();
-        for route in self.candidates(question.asked.path()) {
+        let path = compared(question.asked.path());
+        for route in self.candidates(&path) {
             let matches = &route.as_ref().matches;
             if condition_missed(matches, question) != Some(Miss::Method) {
                 continue;
@@ -282,10 +286,10 @@ pub(super) fn holds(prefix: &str, path: &str) -> bool {
 /// Why a request does not meet `matches`; `None` if it does, though another route may come first.
 #[must_use]
 pub fn missed<'a>(matches: &'a Match, question: &Question<'_>) -> Option<Miss<'a>> {
-    let path = question.asked.path();
+    let path = compared(question.asked.path());
     let is_held = match &matches.path {
-        PathRule::Exact(exact) => exact == path,
-        PathRule::Prefix(prefix) => holds(prefix, path),
+        PathRule::Exact(exact) => compared(exact) == path,
+        PathRule::Prefix(prefix) => holds(&compared(prefix), &path),
     };
     if !is_held {
         return Some(Miss::Path);
