@@ -10,13 +10,17 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/h2.rs"]
+mod h2_support;
 mod support;
 
 use folder::Folder;
+use h2_support::H2;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use risefall_proxy::plan::files::{Candidate, Cors, Links};
 use risefall_proxy::plan::site::PathRule;
+use risefall_proxy::plan::users::Users;
 use support::Response;
 
 fn field<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
@@ -533,4 +537,113 @@ async fn a_root_without_a_folder_is_our_fault() {
     let folder = Folder::with(&[("a.txt", "a")]);
     let proxy = folder.shown(|files| files.root.push("none"));
     assert_eq!(proxy.ask(folder::get("/a.txt")).await.status(), 500);
+}
+
+#[tokio::test]
+async fn a_guarded_folder_is_guarded_in_every_spelling() {
+    let folder = Folder::with(&[("team@x/a.txt", "secret"), ("{t}/a.txt", "secret")]);
+    let proxy = folder.shown_with(|draft, _| {
+        for path in ["/team@x", "/%7Bt%7D"] {
+            let mut barred = folder.route(path);
+            barred.users = Users::new([("ann", "pass")]);
+            draft.sites[0].routes.push(barred);
+        }
+    });
+    for path in [
+        "/team@x/a.txt",
+        "/team%40x/a.txt",
+        "/{t}/a.txt",
+        "/%7bt%7D/a.txt",
+    ] {
+        assert_eq!(proxy.ask(folder::get(path)).await.status(), 401, "{path}");
+        let fields = "Authorization: Basic YW5uOnBhc3M=\r\n";
+        let known = proxy.ask(folder::ask("GET", path, fields)).await;
+        assert_eq!(known.text(), "secret", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_at_once_comes_in_order() {
+    let long = "long ".repeat(30_000);
+    let folder = Folder::with(&[("long", &long), ("short", "short"), ("empty", "")]);
+    let proxy = folder.shown(|_| {});
+    let mut client = proxy.connect().await;
+    let paths = [
+        "/long", "/short", "/none", "/empty", "/long", "/long", "/short",
+    ];
+    let asked: Vec<_> = paths.iter().map(|path| folder::get(path)).collect();
+    client.send(asked.concat()).await;
+    for path in paths {
+        let response = client.response().await;
+        let (status, text) = match path {
+            "/long" => (200, &*long),
+            "/short" => (200, "short"),
+            "/empty" => (200, ""),
+            _ => (404, response.text()),
+        };
+        assert!(
+            response.status() == status && response.text() == text,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn http2_has_the_same_files() {
+    let long: String = (0..100_000).map(|n| format!("{n:06}\n")).collect();
+    let folder = Folder::with(&[("long", &long), ("short", "short")]);
+    let proxy = folder.shown_with(|draft, _| draft.sites[0].h2c = true);
+    let client = H2::connect(proxy.address).await;
+    for _ in 0..2 {
+        let answer = client.get("/long").await;
+        assert!(answer.status() == 200 && answer.text() == long);
+        assert_eq!(answer.field("content-length"), Some("700000"));
+        assert_eq!(client.get("/short").await.text(), "short");
+        assert_eq!(client.get("/none").await.status(), 404);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_has_no_parts() {
+    let folder = Folder::with(&[("empty", "")]);
+    let proxy = folder.shown(|_| {});
+    for range in ["bytes=0-", "bytes=-5", "bytes=0-0"] {
+        let fields = format!("Range: {range}\r\n");
+        let response = proxy.ask(folder::ask("GET", "/empty", &fields)).await;
+        assert_eq!((response.status(), response.text()), (200, ""), "{range}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_page_is_sent_whatever_was_asked() {
+    let folder = Folder::with(&[
+        ("405.html", "only read"),
+        ("l.txt", &"long ".repeat(300_000)),
+    ]);
+    let proxy = folder.shown(|files| {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        files.error_pages = vec![(status, "/405.html".to_owned())];
+    });
+    let refused = proxy
+        .ask(folder::ask("POST", "/", "Content-Length: 0\r\n"))
+        .await;
+    assert_eq!((refused.status(), refused.text()), (405, "only read"));
+    let fields = "Accept-Encoding: gzip\r\n\
+                  If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+    let refused = proxy.ask(folder::ask("GET", "/l.txt", fields)).await;
+    assert_eq!(refused.status(), 412);
+}
+
+#[tokio::test]
+async fn a_date_is_no_name_for_one_of_several_forms() {
+    let folder = Folder::with(&[("a.txt", "0123456789")]);
+    let proxy = folder.shown(|_| {});
+    let plain = folder.shown(|files| (files.compress, files.precompressed) = (false, false));
+    for (proxy, status) in [(&proxy, 200), (&plain, 206)] {
+        let first = proxy.ask(folder::get("/a.txt")).await;
+        let date = first.field("last-modified");
+        let fields = format!("Range: bytes=2-3\r\nIf-Range: {date}\r\n");
+        let response = proxy.ask(folder::ask("GET", "/a.txt", &fields)).await;
+        assert_eq!(response.status(), status);
+    }
 }

@@ -185,6 +185,12 @@ impl Plan {
             return self;
         }
         let threads = wide(self.threads);
+        if self.folders() > 0 {
+            // A quarter at most, and one for each.
+            let most = files / 4 / threads / wide(self.folders());
+            let most = most.max(1).saturating_mul(bounds::HELD_FILE_BYTES);
+            self.limits.file_cache = self.limits.file_cache.min(narrow(most));
+        }
         let free = files.saturating_sub(self.files_of_workers());
         // A connection that idles is worth less than one that a client waits for.
         let idle = wide(self.limits.idle_origins).min(free / 4 / threads);
@@ -197,10 +203,19 @@ impl Plan {
 
     /// What a worker holds of the folders that are shown: each itself, and files of it.
     fn files_held(&self) -> u64 {
-        let routes = self.sites.iter().flat_map(|site| &site.routes);
-        let folders = routes.filter(|route| matches!(route.action, site::Action::Files(_)));
         let held = wide(self.limits.file_cache) / bounds::HELD_FILE_BYTES;
-        wide(folders.count()).saturating_mul(held.saturating_add(1))
+        wide(self.folders()).saturating_mul(held.saturating_add(1))
+    }
+
+    /// How many folders are shown, each at every address of its site.
+    fn folders(&self) -> usize {
+        let sites = self.sites.iter().map(|site| {
+            let folders = site.routes.iter();
+            let folders = folders.filter(|route| matches!(route.action, site::Action::Files(_)));
+            let tls = site.tls().map_or(0, |tls| tls.listen.len());
+            folders.count() * (site.listen.len() + tls)
+        });
+        sites.sum()
     }
 
     /// What is there before the first client comes.

@@ -15,7 +15,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat, fstatfs};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 /// An open file, and what it was when it was opened.
@@ -35,6 +35,8 @@ pub struct Stamp {
     pub len: u64,
     /// When it was last written to: seconds since 1970, and nanoseconds.
     pub modified: (i64, u32),
+    /// When the system changed anything of it, likewise: that cannot be set back.
+    changed: (i64, i64),
     inode: u64,
     device: u64,
 }
@@ -61,6 +63,9 @@ impl OpenFile {
             stamp,
             edges: Box::default(),
         };
+        if stamp.len <= SHORT {
+            return Ok(open);
+        }
         for offset in open.edge_offsets() {
             if !may_wait && open.whereabouts(offset, EDGE) == Whereabouts::Disk {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -96,22 +101,41 @@ impl OpenFile {
         Err(io::Error::other("the file was changed while it was sent"))
     }
 
-    /// Whether `len` bytes at `offset` can be had without waiting for a disk: by their first and
-    /// their last, since what is between was read along with them.
+    /// Whether `len` bytes at `offset` can be had without waiting for a disk: by the first of them,
+    /// the last, and some between.
     #[must_use]
     pub fn whereabouts(&self, offset: u64, len: u64) -> Whereabouts {
-        let last = offset.saturating_add(len.saturating_sub(1));
-        for at in [last, offset] {
-            let mut byte = [0];
-            let mut slices = [io::IoSliceMut::new(&mut byte)];
-            if preadv2(&self.file, &mut slices, at, ReadWriteFlags::NOWAIT).is_err() {
+        let end = offset.saturating_add(len).min(self.stamp.len);
+        let mut at = offset;
+        while at < end {
+            if self.byte_at(at) == Whereabouts::Disk {
                 return Whereabouts::Disk;
             }
-            if len <= PAGES {
-                break;
-            }
+            // What lies together is read together.
+            at = match at.saturating_add(PAGES) {
+                next if next < end || at == end - 1 => next,
+                _ => end - 1,
+            };
         }
         Whereabouts::Memory
+    }
+
+    fn byte_at(&self, offset: u64) -> Whereabouts {
+        let mut byte = [0];
+        let mut slices = [io::IoSliceMut::new(&mut byte)];
+        match preadv2(&self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+            Ok(1..) => Whereabouts::Memory,
+            // It cannot be told. A disk of this machine is as quick as for everybody else.
+            Err(Errno::OPNOTSUPP) if !self.is_remote() => Whereabouts::Memory,
+            _ => Whereabouts::Disk,
+        }
+    }
+
+    /// Whether it may be on another machine, or in the hands of another process.
+    fn is_remote(&self) -> bool {
+        let kind = fstatfs(&self.file).ok();
+        let kind = kind.and_then(|stat| u32::try_from(stat.f_type).ok());
+        kind.is_none_or(|kind| REMOTE.contains(&kind))
     }
 
     /// Reads `len` bytes at `offset`; waits for a disk if it has to.
@@ -156,19 +180,28 @@ impl Stamp {
     #[must_use]
     pub fn of(stat: &Stat) -> Self {
         let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let changed = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
         Self::new(
             u64::try_from(stat.st_size).unwrap_or(0),
             (stat.st_mtime, nanos),
+            (stat.st_ctime, changed),
             (stat.st_dev, stat.st_ino),
         )
     }
 
-    /// Of a length, a time (seconds since 1970 and nanoseconds), and a device with an inode of it.
+    /// Of a length, two times (seconds since 1970 and nanoseconds), and a device with an inode of
+    /// it.
     #[must_use]
-    pub fn new(len: u64, (seconds, nanos): (i64, i64), (device, inode): (u64, u64)) -> Self {
+    pub fn new(
+        len: u64,
+        (seconds, nanos): (i64, i64),
+        changed: (i64, i64),
+        (device, inode): (u64, u64),
+    ) -> Self {
         Self {
             len,
             modified: (seconds, u32::try_from(nanos).unwrap_or(0)),
+            changed,
             inode,
             device,
         }
@@ -201,5 +234,16 @@ pub(crate) fn shorter() -> io::Error {
 
 /// What is remembered of each end of a file.
 const EDGE: u64 = 4096;
-/// Up to here one byte stands for all: what lies together is read together.
+/// Up to here nothing is remembered: it is sent at once, or not at all.
+const SHORT: u64 = 64 * 1024;
+/// What a disk reads together, at least.
 const PAGES: u64 = 128 * 1024;
+/// NFS, FUSE, SMB and its older form, 9P, Ceph (statfs(2)).
+const REMOTE: [u32; 6] = [
+    0x6969,
+    0x6573_5546,
+    0xFE53_4D42,
+    0xFF53_4D42,
+    0x0102_1997,
+    0x00C3_6400,
+];

@@ -116,6 +116,11 @@ impl Seen {
     /// A name that begins as those do that claim to know the client: worth a closer look.
     pub(crate) const CLAIM: Self = Self(1 << 11);
 
+    /// A condition, a range, or what begins like one.
+    pub(crate) const CONDITION: Self = Self(1 << 12);
+    /// In which codings an answer may come.
+    pub(crate) const CODINGS: Self = Self(1 << 13);
+
     /// Looks at the names of all fields.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         headers.keys().fold(Self(0), |seen, name| {
@@ -136,6 +141,7 @@ impl Seen {
     fn known_name(name: &str) -> u16 {
         // By the first letter, so that most names are compared with a few others at the most.
         match name.as_bytes().first() {
+            Some(b'a') if name == "accept-encoding" => Self::CODINGS.0,
             Some(b'c') => match name {
                 "connection" => Self::CONNECTION.0,
                 "content-length" => Self::LENGTH.0,
@@ -145,6 +151,7 @@ impl Seen {
             },
             Some(b'f' | b'x') => Self::CLAIM.0,
             Some(b'h') if name == "host" => Self::HOST.0,
+            Some(b'i' | b'r') => Self::CONDITION.0,
             Some(b'k') if name == "keep-alive" => Self::HOP_BY_HOP.0,
             Some(b'p') => match name {
                 "proxy-connection" | "proxy-authenticate" | "proxy-authorization" => {

@@ -203,9 +203,11 @@ impl<S> ClientIo<S> {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         }
         let outgoing = &self.session.outgoing;
-        let Some(piece) = outgoing.first() else {
+        let Some(mut piece) = outgoing.first() else {
             return Poll::Ready(Err(io::ErrorKind::NotFound.into()));
         };
+        // No more than the engine has in mind.
+        piece.len = piece.len.min(slices.first().map_or(0, |slice| slice.len()));
         let sent = ready!(self.stream.poll_send_file(cx, &piece));
         match &sent {
             Ok(len) => outgoing.advance(*len),

@@ -10,7 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
@@ -52,7 +52,7 @@ impl Outgoing {
 
     /// How many of `slices` are ahead of the first that stands for a piece; `None` if none does.
     pub(crate) fn before(&self, slices: &[IoSlice<'_>]) -> Option<usize> {
-        if self.pieces.borrow().is_empty() {
+        if !self.is_understood.get() {
             return None;
         }
         slices.iter().position(|slice| is_stand_in(slice))
@@ -78,15 +78,15 @@ impl Outgoing {
 }
 
 /// The longest part that one slice stands for.
-pub(crate) const PIECE_MOST: usize = 512 * 1024;
+pub(crate) const PIECE_MOST: usize = 2 * 1024 * 1024;
 
 fn is_stand_in(slice: &[u8]) -> bool {
     let region = STAND_IN.as_ptr_range();
     !slice.is_empty() && region.contains(&slice.as_ptr())
 }
 
-/// Never written and never read, and so never in memory.
-static STAND_IN: [u8; PIECE_MOST] = [0; PIECE_MOST];
+/// Never written and never read, so that it takes up addresses and no memory.
+static STAND_IN: LazyLock<&[u8]> = LazyLock::new(|| vec![0; PIECE_MOST].leak());
 
 #[cfg(test)]
 mod tests {
@@ -107,9 +107,10 @@ mod tests {
     #[test]
     fn a_slice_is_known_where_it_was_given_and_nowhere_else() {
         let outgoing = Outgoing::default();
-        let head = b"HTTP/1.1 200 OK\r\n".to_vec();
         let given = Bytes::from_static(&STAND_IN);
         assert_eq!(outgoing.before(&[IoSlice::new(&given)]), None);
+        outgoing.understand();
+        let head = b"HTTP/1.1 200 OK\r\n".to_vec();
         let given = outgoing.push(piece(100));
         let slices = [IoSlice::new(&head), IoSlice::new(&given)];
         assert_eq!(outgoing.before(&slices), Some(1));

@@ -200,4 +200,4 @@ impl Part {
 /// What is read at a time where bytes have to come through this process.
 pub(crate) const READ_MOST: usize = 64 * 1024;
 /// Pieces of files that are handed on in one turn.
-const PIECES_IN_A_ROW: u8 = 4;
+const PIECES_IN_A_ROW: u8 = 2;

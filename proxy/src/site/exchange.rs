@@ -299,12 +299,12 @@ impl<'a> Exchange<'a> {
         let wait = search.wait.take().ok_or(Fault::NoRoute)?;
         let ask = self.ask(method, headers, &search);
         let session = self.session;
-        session.flow.watch.arm(session.terms.spans.answer);
+        let (span, after) = search.ready.times.answer;
+        session.flow.watch.arm(span);
         let found = session.flow.watch.guard(search.folder.wait(&ask, wait));
         let mut response = match found.await {
             Some(found) => found?,
             None => {
-                let after = session.terms.plan.timeouts.answer;
                 let what = "search for a file";
                 return Err((session.overlong()).unwrap_or(Fault::Overlong { what, after }));
             }
@@ -324,6 +324,7 @@ impl<'a> Exchange<'a> {
         Ask {
             method,
             headers,
+            seen: self.seen,
             asked: &search.asked,
             path: path.unwrap_or(search.asked.path()),
             questioner: &self.questioner,

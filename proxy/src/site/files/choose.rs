@@ -1,6 +1,7 @@
 //! Which file is for a request, and in which form it is sent.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use super::shelf::{Content, Item, Origin, form_name};
 use super::{Ask, Folder, path, reply};
 use crate::plan::files::Candidate;
 use crate::proto::coding::{Accepted, Coding};
+use crate::serve::headers::Seen;
 
 /// What is for a request.
 pub(super) enum Choice {
@@ -46,7 +48,7 @@ impl Folder {
     ) -> Result<Choice, Stop> {
         let mut status = StatusCode::NOT_FOUND;
         // The path that was routed, before anything is taken off it.
-        if path::name(ask.asked.path()).is_none() || path::name(ask.path).is_none() {
+        if path::name(ask.asked.path()).is_none() {
             return Ok(Choice::Nothing(status));
         }
         for candidate in &self.files.try_files {
@@ -134,8 +136,11 @@ impl Folder {
         now: Instant,
     ) -> Result<Form, Stop> {
         let has_forms = self.files.precompressed || self.files.compress;
+        if !has_forms || !ask.seen.has(Seen::CODINGS) {
+            return Ok(Form::Plain);
+        }
         let accepted = Accepted::of(ask.headers);
-        if !has_forms || !accepted.is_any() {
+        if !accepted.is_any() {
             return Ok(Form::Plain);
         }
         if self.files.precompressed
@@ -216,9 +221,9 @@ impl Folder {
         }
         let sibling = match kept.filter(|kept| kept.stamp == found.stamp) {
             Some(kept) => kept,
-            None => Rc::new(reply::sibling(item, &found, coding, now)),
+            None => Rc::new(reply::sibling(item, &found, coding)),
         };
-        sibling.refresh(now);
+        sibling.refresh(found.checked());
         self.shelf.put(&key, Rc::clone(&sibling));
         Ok(Some(sibling))
     }
@@ -242,11 +247,17 @@ impl Folder {
         }
         let raw = match &item.content {
             Content::Bytes(bytes) => Raw::Bytes(bytes.clone()),
-            Content::File(file) => Raw::File(std::sync::Arc::clone(file)),
+            Content::File(file) => Raw::File(Arc::clone(file)),
         };
+        // It is work that outlives whoever asks for it: who comes while there is enough of it has the
+        // file as it is.
+        if Arc::strong_count(&self.packers) > PACKERS_MOST {
+            return Ok(Form::Plain);
+        }
         // What is found by then is what was compressed, even if the disk has another.
         memo.put(name.into(), Thing::File(Rc::clone(item)));
-        Err(Stop::Need(Need::Packed(name.into(), raw, coding)))
+        let place = Arc::clone(&self.packers);
+        Err(Stop::Need(Need::Packed(name.into(), raw, coding, place)))
     }
 
     pub(super) fn keep_packed(
@@ -255,7 +266,6 @@ impl Folder {
         coding: Coding,
         packed: Option<Bytes>,
         memo: &mut Memo,
-        now: Instant,
     ) {
         let Some(Thing::File(item)) = memo.find(name) else {
             return;
@@ -265,7 +275,7 @@ impl Folder {
             return;
         };
         let key = form_name(name, coding, Origin::Packed);
-        let packed = Rc::new(reply::packed(&item, packed, coding, now));
+        let packed = Rc::new(reply::packed(&item, packed, coding));
         self.shelf.put(&key, Rc::clone(&packed));
         memo.put(key.into(), Thing::File(packed));
     }
@@ -282,3 +292,5 @@ const SIBLING_ORDER: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
 const PACK_LEAST: u64 = 1024;
 /// Up to here a file is compressed whole, and kept in that form.
 const PACK_MOST: u64 = 1024 * 1024;
+/// How many are compressed whole at a time, for each folder and worker.
+const PACKERS_MOST: usize = 4;

@@ -8,13 +8,15 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rustix::fs::fstat;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::encode;
-use super::listing::{self, Entries};
+use super::listing::{self, Order};
 use super::open::{How, Look, Root, path_of};
 use super::shelf::Item;
 use crate::plan::files::{Files, Links};
@@ -35,19 +37,28 @@ pub(super) enum Need {
     Root(PathBuf, Links),
     /// What is at a name, unless it is what it was.
     Thing(Arc<Root>, Box<[u8]>, Option<Stamp>),
-    /// A file's bytes, compressed.
-    Packed(Box<[u8]>, Raw, Coding),
-    /// What is in a folder.
-    Entries(Arc<Root>, Box<[u8]>, Arc<Files>),
+    /// A file's bytes, compressed; one of the jobs of that kind that there may be.
+    Packed(Box<[u8]>, Raw, Coding, Arc<()>),
+    /// What is in a folder, as it is shown.
+    Listing(Arc<Root>, Box<[u8]>, Arc<Files>, View),
+}
+
+/// How a folder is shown.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// The path that was asked for.
+    pub(super) path: Box<str>,
+    pub(super) order: Order,
+    pub(super) is_json: bool,
 }
 
 /// What was waited for.
 pub(super) enum Got {
     Root(io::Result<Root>),
-    Thing(Box<[u8]>, Fetched),
+    Thing(Box<[u8]>, Fetched, Instant),
     /// `None` if it did not become shorter.
     Packed(Box<[u8]>, Coding, Option<Bytes>),
-    Entries(Entries),
+    Listing(View, Result<String, Look>, Instant),
 }
 
 /// What is at a name.
@@ -78,7 +89,8 @@ pub(super) enum Raw {
 pub(super) struct Memo {
     /// Things by their names, whether a shelf has them or not.
     pub(super) things: Vec<(Box<[u8]>, Thing)>,
-    pub(super) entries: Option<Rc<Entries>>,
+    /// What is asked for again: it may be off the shelf by the time that it is known to be the same.
+    pub(super) kept: Option<Rc<Item>>,
 }
 
 /// What is at a name, as a request needs it.
@@ -143,35 +155,67 @@ fn means(error: io::Error) -> io::Result<Fetched> {
 }
 
 impl Need {
-    /// Gets it on a thread that may wait.
+    /// Gets it on a thread that may wait, as one of `jobs`: whoever has gone leaves no more behind
+    /// than that.
     ///
     /// # Cancel safety
     ///
     /// What is under way ends by itself, and nobody has it.
-    pub(super) async fn get(self) -> io::Result<Got> {
-        let got = spawn_blocking(move || self.get_now()).await;
+    pub(super) async fn get(self, jobs: &Arc<Semaphore>) -> io::Result<Got> {
+        let permit = Arc::clone(jobs).acquire_owned().await;
+        let permit = permit.map_err(io::Error::other)?;
+        let got = spawn_blocking(move || {
+            let _permit = permit;
+            self.get_now()
+        })
+        .await;
         got.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     fn get_now(self) -> io::Result<Got> {
+        // What is found is as old as the question.
+        let now = Instant::now();
         Ok(match self {
             Self::Root(path, links) => Got::Root(Root::open(&path, links, How::Waiting)),
             Self::Thing(root, name, kept) => {
                 let fetched = fetch(&root, &name, kept, How::Waiting)?;
-                Got::Thing(name, fetched)
+                Got::Thing(name, fetched, now.min(root.opened()))
             }
-            Self::Packed(name, raw, coding) => {
+            Self::Packed(name, raw, coding, _place) => {
                 let bytes = raw.read()?;
                 let packed = encode::whole(coding, &bytes)?;
                 let packed = (packed.len() < bytes.len()).then(|| Bytes::from(packed));
                 Got::Packed(name, coding, packed)
             }
-            Self::Entries(root, name, files) => {
-                let folder = root.open_folder(&name)?;
-                let path = path_of(&name);
-                Got::Entries(listing::read(root.dir(), path, &folder, &files)?)
+            Self::Listing(root, name, files, view) => {
+                let shown = view.show(&root, &name, &files)?;
+                Got::Listing(view, shown, now.min(root.opened()))
             }
         })
+    }
+}
+
+impl View {
+    fn show(&self, root: &Root, name: &[u8], files: &Files) -> io::Result<Result<String, Look>> {
+        let entries = root
+            .open_folder(name)
+            .and_then(|folder| listing::read(root.dir(), path_of(name), &folder, files));
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return super::open::means(&error).map(Err).ok_or(error),
+        };
+        let write = if self.is_json {
+            listing::json
+        } else {
+            listing::html
+        };
+        Ok(Ok(write(&self.path, &entries, self.order)))
+    }
+
+    /// The name under which the shelf has it; no file has such a name.
+    pub(super) fn key(&self) -> Vec<u8> {
+        let how = format!("\0/{:?}{}", self.order, self.is_json);
+        [how.as_bytes(), self.path.as_bytes()].concat()
     }
 }
 

@@ -28,34 +28,41 @@ use std::time::Instant;
 
 use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
+use tokio::sync::Semaphore;
 
 use super::answer::{self, Questioner};
 use super::target::Asked;
 use crate::error::Fault;
 use crate::plan::files::Files;
 use crate::serve::body::Reply;
+use crate::serve::headers::Seen;
 use crate::serve::session::Session;
 use choose::Choice;
 use fetch::{Fetched, Got, Memo, Need, Raw, Stop, Thing};
 use open::{How, Root};
 use packing::Packings;
-use shelf::{Content, Shelf};
+use shelf::{Content, Item, Shelf};
 
 pub use shelf::FRESH;
 
 /// A folder that a route shows, as one worker has it.
 pub struct Folder {
     files: Arc<Files>,
-    /// The root, and when it was opened.
-    root: RefCell<Option<(Arc<Root>, Instant)>>,
+    root: RefCell<Option<Arc<Root>>>,
     shelf: Shelf,
     packings: Packings,
+    /// What other threads may do at a time.
+    jobs: Arc<Semaphore>,
+    /// As many of them as compress.
+    packers: Arc<()>,
 }
 
 /// What a request asks for.
 pub(super) struct Ask<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
+    /// Which fields are there.
+    pub(super) seen: Seen,
     pub(super) asked: &'a Asked,
     /// The path that is looked for below the root.
     pub(super) path: &'a str,
@@ -85,6 +92,8 @@ impl Folder {
             root: RefCell::default(),
             shelf: Shelf::new(bytes),
             packings: Packings::default(),
+            jobs: Arc::new(Semaphore::new(JOBS_MOST)),
+            packers: Arc::default(),
         });
         let swept = Rc::downgrade(&folder);
         tokio::task::spawn_local(async move {
@@ -115,7 +124,7 @@ impl Folder {
         mut wait: Box<Wait>,
     ) -> Result<Response<Reply>, Fault> {
         for _ in 0..NEEDS_MOST {
-            let got = wait.need.get().await?;
+            let got = wait.need.get(&self.jobs).await?;
             self.take(got, &mut wait.memo)?;
             match self.step(ask, wait.memo)? {
                 Step::Done(response) => return Ok(response),
@@ -174,10 +183,11 @@ impl Folder {
             return Ok(Thing::File(Rc::clone(item)));
         }
         let root = self.root(now)?;
-        let stamp = kept.map(|item| item.stamp);
+        let stamp = kept.as_ref().map(|item| item.stamp);
         match fetch::fetch(&root, name, stamp, How::AtOnce) {
-            Ok(fetched) => Ok(self.settle(name, fetched, now)),
+            Ok(fetched) => Ok(self.settle(name, fetched, kept, now.min(root.opened()))),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                memo.kept = kept;
                 Err(Stop::Need(Need::Thing(root, name.into(), stamp)))
             }
             Err(error) => Err(Stop::Failed(error)),
@@ -187,14 +197,14 @@ impl Folder {
     /// The root, opened again when it has not been for a while: what its path leads to may have
     /// changed.
     fn root(&self, now: Instant) -> Result<Arc<Root>, Stop> {
-        if let Some((root, opened)) = &*self.root.borrow()
-            && now.saturating_duration_since(*opened) < FRESH
+        if let Some(root) = &*self.root.borrow()
+            && now.saturating_duration_since(root.opened()) < FRESH
         {
             return Ok(Arc::clone(root));
         }
         let (path, links) = (&self.files.root, self.files.links);
         match Root::open(path, links, How::AtOnce) {
-            Ok(root) => Ok(self.enter(root, now)),
+            Ok(root) => Ok(self.enter(root)),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 Err(Stop::Need(Need::Root(path.clone(), links)))
             }
@@ -202,15 +212,15 @@ impl Folder {
         }
     }
 
-    fn enter(&self, root: Root, now: Instant) -> Arc<Root> {
+    fn enter(&self, root: Root) -> Arc<Root> {
         let mut held = self.root.borrow_mut();
-        if let Some((old, _)) = &*held
+        if let Some(old) = &*held
             && !old.is_same(&root)
         {
             self.shelf.clear();
         }
         let root = Arc::new(root);
-        *held = Some((Arc::clone(&root), now));
+        *held = Some(Arc::clone(&root));
         root
     }
 
@@ -221,35 +231,43 @@ impl Folder {
 
     /// Puts what was got where the next step finds it.
     fn take(&self, got: Got, memo: &mut Memo) -> Result<(), Fault> {
-        let now = Instant::now();
         match got {
             Got::Root(root) => {
                 let root = root.map_err(|error| Fault::Internal(self.no_root(&error)))?;
-                self.enter(root, now);
+                self.enter(root);
             }
-            Got::Thing(name, fetched) => {
-                let thing = self.settle(&name, fetched, now);
+            Got::Thing(name, fetched, as_of) => {
+                let thing = self.settle(&name, fetched, memo.kept.take(), as_of);
                 memo.put(name, thing);
             }
-            Got::Packed(name, coding, packed) => self.keep_packed(&name, coding, packed, memo, now),
-            Got::Entries(entries) => memo.entries = Some(Rc::new(entries)),
+            Got::Packed(name, coding, packed) => self.keep_packed(&name, coding, packed, memo),
+            Got::Listing(view, shown, as_of) => self.keep_listing(&view, shown, memo, as_of),
         }
         Ok(())
     }
 
-    /// Makes of what the disk has what a request needs, and keeps it.
-    fn settle(&self, name: &[u8], fetched: Fetched, now: Instant) -> Thing {
-        let (stamp, raw) = match fetched {
-            Fetched::Same => match self.shelf.find(name) {
-                Some(item) => {
-                    item.refresh(now);
-                    return Thing::File(item);
-                }
-                // It was put out of the shelf while the disk was asked: as if it were not there.
-                None => return Thing::Missing,
-            },
-            Fetched::File(stamp, raw) => (stamp, raw),
-            other => {
+    /// Makes of what the disk has had at the time `as_of` what a request needs, and keeps it. `kept`
+    /// is what the disk was compared with.
+    fn settle(
+        &self,
+        name: &[u8],
+        fetched: Fetched,
+        kept: Option<Rc<Item>>,
+        as_of: Instant,
+    ) -> Thing {
+        let item = match (fetched, kept) {
+            (Fetched::Same, Some(item)) => {
+                item.refresh(as_of);
+                item
+            }
+            (Fetched::File(stamp, raw), _) => {
+                let content = match raw {
+                    Raw::Bytes(bytes) => Content::Bytes(bytes),
+                    Raw::File(file) => Content::File(file),
+                };
+                Rc::new(reply::item(&self.files, name, stamp, content, as_of))
+            }
+            (other, _) => {
                 self.shelf.remove(name);
                 return match other {
                     Fetched::Folder => Thing::Folder,
@@ -258,12 +276,8 @@ impl Folder {
                 };
             }
         };
-        let content = match raw {
-            Raw::Bytes(bytes) => Content::Bytes(bytes),
-            Raw::File(file) => Content::File(file),
-        };
-        let item = Rc::new(reply::item(&self.files, name, stamp, content, now));
-        self.shelf.put(name, Rc::clone(&item));
+        // Somebody else may have looked later, and have settled before.
+        self.shelf.put_newest(name, &item);
         Thing::File(item)
     }
 
@@ -312,5 +326,7 @@ fn is_preflight(ask: &Ask<'_>) -> bool {
 }
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
+/// For each folder and worker: a disk that hangs must not have all threads.
+const JOBS_MOST: usize = 32;
 /// More than a request can need: a root, and some names with their forms.
 const NEEDS_MOST: usize = 256;

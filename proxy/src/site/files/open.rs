@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Instant;
 
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -31,6 +32,7 @@ pub struct Root {
     links: Links,
     /// By which it is known again.
     identity: (u64, u64),
+    opened: Instant,
 }
 
 /// What is found by a name.
@@ -63,8 +65,9 @@ impl Root {
     /// Those of the system; [`io::ErrorKind::WouldBlock`] for what is not in memory, unless `how`
     /// lets it wait.
     pub fn open(path: &Path, links: Links, how: How) -> io::Result<Self> {
+        let opened = Instant::now();
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        let opened = match how {
+        let dir = match how {
             How::AtOnce => at_once(openat2(
                 CWD,
                 path,
@@ -74,12 +77,19 @@ impl Root {
             ))?,
             How::Waiting => openat(CWD, path, flags, Mode::empty())?,
         };
-        let stat = fstat(&opened)?;
+        let stat = fstat(&dir)?;
         Ok(Self {
-            dir: Dir::from_std_file(File::from(opened)),
+            dir: Dir::from_std_file(File::from(dir)),
             links,
             identity: (stat.st_dev, stat.st_ino),
+            opened,
         })
+    }
+
+    /// When it was opened: its path may lead elsewhere since.
+    #[must_use]
+    pub fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// Whether it is the same folder as `other`.
@@ -154,7 +164,7 @@ impl Root {
         let resolve = match self.links {
             Links::Inside => beneath,
             Links::Off => beneath | ResolveFlags::NO_SYMLINKS,
-            Links::All => ResolveFlags::empty(),
+            Links::All => ResolveFlags::NO_MAGICLINKS,
         };
         let open = |resolve| openat2(self.dir.as_fd(), path, flags, Mode::empty(), resolve);
         if how == How::AtOnce {
@@ -178,7 +188,9 @@ impl Root {
             Links::Inside => {
                 let found = self.dir.metadata(path)?;
                 let modified = (found.mtime(), found.mtime_nsec());
-                let stamp = Stamp::new(found.len(), modified, (found.dev(), found.ino()));
+                let changed = (found.ctime(), found.ctime_nsec());
+                let place = (found.dev(), found.ino());
+                let stamp = Stamp::new(found.len(), modified, changed, place);
                 return Ok(Look::by(found.is_file(), found.is_dir(), stamp));
             }
             Links::All => {

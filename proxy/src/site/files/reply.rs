@@ -10,14 +10,15 @@ use hyper::header::{
     ACCEPT, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, ORIGIN, RANGE, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, ORIGIN,
+    RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::choose::Form;
-use super::fetch::{Memo, Need, Stop};
+use super::fetch::{Memo, Need, Stop, Thing, View};
 use super::listing::{self, Order};
+use super::open::Look;
 use super::packing::Packing;
 use super::shelf::{Content, Item};
 use super::{Ask, Folder, METHODS, cache_rule, is_preflight, kind};
@@ -28,6 +29,7 @@ use crate::proto::precondition::{self, Validators, Verdict};
 use crate::proto::range::{self, Ranges, Span};
 use crate::serve::body::Reply;
 use crate::serve::file::Stamp;
+use crate::serve::headers::Seen;
 use crate::serve::parts::{Part, Parts};
 
 impl Folder {
@@ -43,7 +45,7 @@ impl Folder {
         match self.form(ask, name, item, memo, now)? {
             Form::Plain => self.send(item, ask, memo, now),
             Form::Item(form) => self.send(&form, ask, memo, now),
-            Form::Stream(coding) => self.stream(item, coding, ask).map_err(Stop::Failed),
+            Form::Stream(coding) => self.stream(item, coding, ask, memo, now),
         }
     }
 
@@ -56,18 +58,25 @@ impl Folder {
     ) -> Result<Response<Reply>, Stop> {
         let is_ranged = match judge(item, &item.etag, ask) {
             Verdict::Go { is_ranged } => is_ranged,
-            Verdict::NotModified => return Ok(not_modified(item.fields.clone(), ask)),
+            Verdict::NotModified => return Ok(not_modified(&item.fields, ask)),
             Verdict::Failed => {
                 return self.refuse(StatusCode::PRECONDITION_FAILED, ask, memo, now);
             }
         };
-        let range = ask.headers.get(RANGE).filter(|_| is_ranged);
+        let range = ask
+            .headers
+            .get(RANGE)
+            .filter(|_| is_ranged && item.len() > 0);
         let ranges = range.map_or(Ranges::Whole, |value| {
             range::read(value.as_bytes(), item.len())
         });
         match ranges {
-            // Parts of what has no lasting form are of no use to anybody.
-            Ranges::Parts(spans) if item.fields.contains_key(ACCEPT_RANGES) => {
+            // Parts of what has no lasting form are of no use to anybody, and who undoes a coding
+            // would take the frames of several for a part of it.
+            Ranges::Parts(spans)
+                if item.fields.contains_key(ACCEPT_RANGES)
+                    && (spans.len() == 1 || !item.fields.contains_key(CONTENT_ENCODING)) =>
+            {
                 Ok(partial(item, &spans, ask))
             }
             Ranges::Unsatisfiable if item.fields.contains_key(ACCEPT_RANGES) => {
@@ -87,17 +96,23 @@ impl Folder {
         item: &Rc<Item>,
         coding: Coding,
         ask: &Ask<'_>,
-    ) -> std::io::Result<Response<Reply>> {
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Response<Reply>, Stop> {
         let etag = weak(&item.etag);
         let mut fields = coded(item, coding, &etag);
         fields.remove(ACCEPT_RANGES);
-        if let Verdict::NotModified = judge(item, &etag, ask) {
-            return Ok(not_modified(fields, ask));
+        match judge(item, &etag, ask) {
+            Verdict::NotModified => return Ok(not_modified(&fields, ask)),
+            Verdict::Failed => {
+                return self.refuse(StatusCode::PRECONDITION_FAILED, ask, memo, now);
+            }
+            Verdict::Go { .. } => {}
         }
         let body = match &item.content {
             Content::File(file) if *ask.method == Method::GET => {
-                let packing = Packing::new(Arc::clone(file), coding, &self.packings)?;
-                Some(Reply::feed(packing, ask.session))
+                let packing = Packing::new(Arc::clone(file), coding, &self.packings);
+                Some(Reply::feed(packing.map_err(Stop::Failed)?, ask.session))
             }
             _ => None,
         };
@@ -112,24 +127,69 @@ impl Folder {
         memo: &mut Memo,
         now: Instant,
     ) -> Result<Response<Reply>, Stop> {
-        let Some(entries) = memo.entries.clone() else {
-            let need = Need::Entries(self.root(now)?, name.into(), Arc::clone(&self.files));
-            return Err(Stop::Need(need));
+        let view = View {
+            path: ask.asked.path().into(),
+            order: Order::of(ask.asked.query()),
+            is_json: listing::is_json_wanted(ask.headers),
         };
-        let (path, order) = (ask.asked.path(), Order::of(ask.asked.query()));
-        let (text, kind) = match listing::is_json_wanted(ask.headers) {
-            true => (listing::json(path, &entries, order), JSON),
-            false => (listing::html(path, &entries, order), HTML),
-        };
-        let mut fields = HeaderMap::with_capacity(FIELDS);
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        fields.insert(VARY, HeaderValue::from(ACCEPT));
-        let policy = HeaderValue::from_static(listing::CONTENT_SECURITY_POLICY);
-        fields.insert(CONTENT_SECURITY_POLICY, policy);
-        Ok(text_response(fields, text.into(), ask))
+        let key = view.key();
+        match memo.find(&key) {
+            Some(Thing::File(item)) => return Ok(whole(&item, ask)),
+            Some(Thing::Denied) => return self.refuse(StatusCode::FORBIDDEN, ask, memo, now),
+            Some(_) => return self.refuse(StatusCode::NOT_FOUND, ask, memo, now),
+            None => {}
+        }
+        if let Some(item) = self.shelf.find(&key)
+            && item.is_fresh(now)
+        {
+            return Ok(whole(&item, ask));
+        }
+        let (root, files) = (self.root(now)?, Arc::clone(&self.files));
+        Err(Stop::Need(Need::Listing(root, name.into(), files, view)))
     }
+
+    /// Keeps what was in a folder at the time `as_of`, as it is shown.
+    pub(super) fn keep_listing(
+        &self,
+        view: &View,
+        shown: Result<String, Look>,
+        memo: &mut Memo,
+        as_of: Instant,
+    ) {
+        let key = view.key();
+        let thing = match shown {
+            Ok(text) => {
+                // Whoever still takes the same page shares it.
+                let kept = self
+                    .shelf
+                    .find(&key)
+                    .filter(|item| item.is(text.as_bytes()));
+                let item = kept.unwrap_or_else(|| Rc::new(page_of(view, text, as_of)));
+                item.refresh(as_of);
+                self.shelf.put(&key, Rc::clone(&item));
+                Thing::File(item)
+            }
+            Err(Look::Denied) => Thing::Denied,
+            Err(_) => Thing::Missing,
+        };
+        memo.put(key.into(), thing);
+    }
+}
+
+/// A folder as it is shown.
+fn page_of(view: &View, text: String, as_of: Instant) -> Item {
+    let kind = if view.is_json { JSON } else { HTML };
+    let mut fields = HeaderMap::with_capacity(FIELDS);
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    fields.insert(VARY, HeaderValue::from(ACCEPT));
+    let policy = HeaderValue::from_static(listing::CONTENT_SECURITY_POLICY);
+    fields.insert(CONTENT_SECURITY_POLICY, policy);
+    let none = HeaderValue::from_static("");
+    let stamp = Stamp::new(text.len() as u64, (0, 0), (0, 0), (0, 0));
+    let content = Content::Bytes(text.into());
+    Item::new(stamp, content, fields, (none.clone(), none), as_of)
 }
 
 /// Makes of a file what is kept of it.
@@ -150,7 +210,7 @@ pub(super) fn item(
     fields.insert(LAST_MODIFIED, last_modified.clone());
     fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if is_compressible && (files.compress || files.precompressed) {
+    if files.precompressed || files.compress && is_compressible {
         fields.insert(VARY, HeaderValue::from_static(BY_CODING));
     }
     let rule = cache_rule::cache_control(&String::from_utf8_lossy(name), files);
@@ -163,21 +223,33 @@ pub(super) fn item(
 }
 
 /// `found`, which lies beside `item`, as a form of that.
-pub(super) fn sibling(item: &Item, found: &Item, coding: Coding, now: Instant) -> Item {
+pub(super) fn sibling(item: &Item, found: &Item, coding: Coding) -> Item {
     let etag = etag_of(&found.stamp, Some(coding));
     let mut fields = coded(item, coding, &etag);
     fields.insert(LAST_MODIFIED, found.last_modified.clone());
     let tags = (etag, found.last_modified.clone());
-    Item::new(found.stamp, found.content.clone(), fields, tags, now)
+    Item::new(
+        found.stamp,
+        found.content.clone(),
+        fields,
+        tags,
+        found.checked(),
+    )
 }
 
 /// The bytes of `item`, compressed.
-pub(super) fn packed(item: &Item, bytes: Bytes, coding: Coding, now: Instant) -> Item {
+pub(super) fn packed(item: &Item, bytes: Bytes, coding: Coding) -> Item {
     let etag = weak(&item.etag);
     let mut fields = coded(item, coding, &etag);
     fields.remove(ACCEPT_RANGES);
     let tags = (etag, item.last_modified.clone());
-    Item::new(item.stamp, Content::Bytes(bytes), fields, tags, now)
+    Item::new(
+        item.stamp,
+        Content::Bytes(bytes),
+        fields,
+        tags,
+        item.checked(),
+    )
 }
 
 /// The fields of `item` in another form.
@@ -202,17 +274,32 @@ pub(super) fn page(status: StatusCode, item: &Rc<Item>, ask: &Ask<'_>) -> Respon
 }
 
 fn judge(item: &Item, etag: &HeaderValue, ask: &Ask<'_>) -> Verdict {
+    if !ask.seen.has(Seen::CONDITION) {
+        return Verdict::Go { is_ranged: false };
+    }
     let validators = Validators {
         etag,
         modified: item.modified,
         last_modified: &item.last_modified,
     };
-    precondition::judge(ask.method, ask.headers, &validators)
+    match precondition::judge(ask.method, ask.headers, &validators) {
+        // Forms of one file have one date: parts of one would be put behind parts of another.
+        Verdict::Go { .. } if item.fields.contains_key(VARY) && has_date(ask) => {
+            Verdict::Go { is_ranged: false }
+        }
+        verdict => verdict,
+    }
+}
+
+/// Whether a range is asked for by a date.
+fn has_date(ask: &Ask<'_>) -> bool {
+    let said = ask.headers.get(IF_RANGE).map(HeaderValue::as_bytes);
+    said.is_some_and(|said| !said.starts_with(b"\"") && !said.starts_with(b"W/"))
 }
 
 fn whole(item: &Rc<Item>, ask: &Ask<'_>) -> Response<Reply> {
     let len = item.len();
-    let body = (*ask.method == Method::GET && len > 0).then(|| match &item.content {
+    let body = (*ask.method != Method::HEAD && len > 0).then(|| match &item.content {
         Content::Bytes(bytes) => Reply::text(bytes.clone(), ask.session),
         Content::File(file) => Reply::feed(Parts::whole(Arc::clone(file)), ask.session),
     });
@@ -256,23 +343,16 @@ fn part(item: &Item, span: Span) -> Part {
     }
 }
 
-fn not_modified(mut fields: HeaderMap, ask: &Ask<'_>) -> Response<Reply> {
-    // What describes the body that is not sent (RFC 9110 §15.4.5).
-    for name in [
-        CONTENT_TYPE,
-        CONTENT_ENCODING,
-        ACCEPT_RANGES,
-        X_CONTENT_TYPE_OPTIONS,
-    ] {
-        fields.remove(name);
+/// Says what a client's copy may be known by, and nothing about the body that is not sent
+/// (RFC 9110 §15.4.5).
+fn not_modified(fields: &HeaderMap, ask: &Ask<'_>) -> Response<Reply> {
+    let mut kept = HeaderMap::with_capacity(FIELDS);
+    for (name, value) in fields {
+        if [ETAG, LAST_MODIFIED, CACHE_CONTROL, VARY].contains(name) {
+            kept.append(name.clone(), value.clone());
+        }
     }
-    response(StatusCode::NOT_MODIFIED, fields, None, None, ask)
-}
-
-fn text_response(fields: HeaderMap, text: Bytes, ask: &Ask<'_>) -> Response<Reply> {
-    let len = text.len() as u64;
-    let body = (*ask.method == Method::GET).then(|| Reply::text(text, ask.session));
-    response(StatusCode::OK, fields, body, Some(len), ask)
+    response(StatusCode::NOT_MODIFIED, kept, None, None, ask)
 }
 
 /// A response of `len` bytes, told even where `body` is not sent.

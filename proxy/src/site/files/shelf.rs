@@ -85,15 +85,27 @@ impl Item {
         }
     }
 
+    /// Whether these are its bytes.
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        matches!(&self.content, Content::Bytes(known) if *known == bytes)
+    }
+
     /// Whether it may be sent without a look at the disk.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.checked.get()) < FRESH
     }
 
-    /// The disk has been asked, and it is what it was.
-    pub(super) fn refresh(&self, now: Instant) {
-        self.checked.set(now);
-        self.without.set(0);
+    /// When the disk was last asked.
+    pub(super) fn checked(&self) -> Instant {
+        self.checked.get()
+    }
+
+    /// The disk was asked then, and it was what it is.
+    pub(super) fn refresh(&self, as_of: Instant) {
+        if as_of > self.checked.get() {
+            self.checked.set(as_of);
+            self.without.set(0);
+        }
     }
 
     /// Whether it is known to have no sibling in this coding.
@@ -137,6 +149,15 @@ impl Shelf {
 
     pub(super) fn put(&self, name: &[u8], item: Rc<Item>) {
         self.0.borrow_mut().insert(name.into(), item);
+    }
+
+    /// The same, unless what is there is of a later time.
+    pub(super) fn put_newest(&self, name: &[u8], item: &Rc<Item>) {
+        let there = self.0.borrow().peek(name).cloned();
+        let is_there = there.as_ref().is_some_and(|there| Rc::ptr_eq(there, item));
+        if !is_there && there.is_none_or(|there| there.checked() <= item.checked()) {
+            self.put(name, Rc::clone(item));
+        }
     }
 
     pub(super) fn remove(&self, name: &[u8]) {
@@ -206,7 +227,7 @@ mod tests {
     use super::*;
 
     fn item(content: Content, now: Instant) -> Rc<Item> {
-        let stamp = Stamp::new(5, (1, 0), (1, 2));
+        let stamp = Stamp::new(5, (1, 0), (1, 0), (1, 2));
         let value = HeaderValue::from_static("x");
         let tags = (value.clone(), value);
         Rc::new(Item::new(stamp, content, HeaderMap::new(), tags, now))
