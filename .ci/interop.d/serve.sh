@@ -12,7 +12,7 @@ serves() {
     local said
     start_serve "$dir/folders/listed"
     like "what it says" "$(cat "$dir/serve.err")" "folders/listed"
-    like "the same as a file" "$(cat "$dir/serve.err")" 'root = '
+    like "the same as a file" "$("$risefall" serve "$dir/folders/listed" --print-config)" 'root = '
     files_py listing "${served##*:}" / "$dir/folders/listed"
     kill "$pid"
     within 3 gone "$pid"

@@ -20,11 +20,11 @@ use super::fetch::{Memo, Need, Stop, Thing, View};
 use super::listing::{self, Order};
 use super::open::Look;
 use super::packing::Packing;
-use super::shelf::{Content, Item};
+use super::shelf::{Content, Item, bare};
 use super::{Ask, Folder, METHODS, cache_rule, is_preflight, kind};
 use crate::plan::files::{Cors, Files};
 use crate::proto::byteranges::Multipart;
-use crate::proto::coding::Coding;
+use crate::proto::coding::{Accepted, Coding};
 use crate::proto::precondition::{self, Validators, Verdict};
 use crate::proto::range::{self, Ranges, Span};
 use crate::serve::body::Reply;
@@ -58,7 +58,7 @@ impl Folder {
     ) -> Result<Response<Reply>, Stop> {
         let is_ranged = match judge(item, &item.etag, ask) {
             Verdict::Go { is_ranged } => is_ranged,
-            Verdict::NotModified => return Ok(not_modified(&item.fields, ask)),
+            Verdict::NotModified => return Ok(not_modified(item.bare.clone(), ask)),
             Verdict::Failed => {
                 return self.refuse(StatusCode::PRECONDITION_FAILED, ask, memo, now);
             }
@@ -103,7 +103,7 @@ impl Folder {
         let mut fields = coded(item, coding, &etag);
         fields.remove(ACCEPT_RANGES);
         match judge(item, &etag, ask) {
-            Verdict::NotModified => return Ok(not_modified(&fields, ask)),
+            Verdict::NotModified => return Ok(not_modified(bare(&fields), ask)),
             Verdict::Failed => {
                 return self.refuse(StatusCode::PRECONDITION_FAILED, ask, memo, now);
             }
@@ -283,18 +283,18 @@ fn judge(item: &Item, etag: &HeaderValue, ask: &Ask<'_>) -> Verdict {
         last_modified: &item.last_modified,
     };
     match precondition::judge(ask.method, ask.headers, &validators) {
-        // Forms of one file have one date: parts of one would be put behind parts of another.
-        Verdict::Go { .. } if item.fields.contains_key(VARY) && has_date(ask) => {
-            Verdict::Go { is_ranged: false }
-        }
+        // Forms of one file have one date: for who takes codings, parts of one might be put behind
+        // parts of another.
+        Verdict::Go { .. } if item.has_forms() && has_date(ask) => Verdict::Go { is_ranged: false },
         verdict => verdict,
     }
 }
 
-/// Whether a range is asked for by a date.
+/// Whether a range is asked for by a date, by who takes codings.
 fn has_date(ask: &Ask<'_>) -> bool {
     let said = ask.headers.get(IF_RANGE).map(HeaderValue::as_bytes);
-    said.is_some_and(|said| !said.starts_with(b"\"") && !said.starts_with(b"W/"))
+    let is_date = said.is_some_and(|said| !said.starts_with(b"\"") && !said.starts_with(b"W/"));
+    is_date && ask.seen.has(Seen::CODINGS) && Accepted::of(ask.headers).is_any()
 }
 
 fn whole(item: &Rc<Item>, ask: &Ask<'_>) -> Response<Reply> {
@@ -343,16 +343,8 @@ fn part(item: &Item, span: Span) -> Part {
     }
 }
 
-/// Says what a client's copy may be known by, and nothing about the body that is not sent
-/// (RFC 9110 §15.4.5).
-fn not_modified(fields: &HeaderMap, ask: &Ask<'_>) -> Response<Reply> {
-    let mut kept = HeaderMap::with_capacity(FIELDS);
-    for (name, value) in fields {
-        if [ETAG, LAST_MODIFIED, CACHE_CONTROL, VARY].contains(name) {
-            kept.append(name.clone(), value.clone());
-        }
-    }
-    response(StatusCode::NOT_MODIFIED, kept, None, None, ask)
+fn not_modified(fields: HeaderMap, ask: &Ask<'_>) -> Response<Reply> {
+    response(StatusCode::NOT_MODIFIED, fields, None, None, ask)
 }
 
 /// A response of `len` bytes, told even where `body` is not sent.

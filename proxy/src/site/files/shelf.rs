@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::header::HeaderValue;
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, LAST_MODIFIED, VARY};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
@@ -26,6 +26,8 @@ pub(super) struct Item {
     pub(super) content: Content,
     /// The fields that every response with it has.
     pub(super) fields: HeaderMap,
+    /// Those of a response that says that the client has it already.
+    pub(super) bare: HeaderMap,
     pub(super) etag: HeaderValue,
     pub(super) last_modified: HeaderValue,
     /// When it was last written to, in seconds since 1970.
@@ -66,6 +68,7 @@ impl Item {
         Self {
             stamp,
             content,
+            bare: bare(&fields),
             fields,
             etag,
             last_modified,
@@ -83,6 +86,11 @@ impl Item {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File(file) => file.stamp().len,
         }
+    }
+
+    /// Whether it is one of several forms, or may be.
+    pub(super) fn has_forms(&self) -> bool {
+        self.is_compressible || self.fields.contains_key(CONTENT_ENCODING)
     }
 
     /// Whether these are its bytes.
@@ -183,6 +191,18 @@ impl Weighter<Box<[u8]>, Rc<Item>> for Weigh {
     fn weight(&self, name: &Box<[u8]>, item: &Rc<Item>) -> u64 {
         item.weight() + name.len() as u64
     }
+}
+
+/// Of `fields` what a client's copy is known by, and nothing about the body that is not sent
+/// (RFC 9110 §15.4.5).
+pub(super) fn bare(fields: &HeaderMap) -> HeaderMap {
+    let mut bare = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        if [ETAG, LAST_MODIFIED, CACHE_CONTROL, VARY].contains(name) {
+            bare.append(name.clone(), value.clone());
+        }
+    }
+    bare
 }
 
 /// The name under which the shelf has another form of a file; no file has such a name.
