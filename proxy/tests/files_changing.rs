@@ -10,12 +10,15 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/h2.rs"]
+mod h2_support;
 mod support;
 
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use folder::Folder;
+use h2_support::{H2, drain, get};
 use support::{Client, Proxy, field, within};
 use tokio::io::AsyncReadExt as _;
 
@@ -107,5 +110,32 @@ async fn a_file_that_is_written_anew_in_place_is_cut() {
             field(head, "content-length") == Some(&*len.to_string())
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn by_http2_it_is_the_same() {
+    for (is_cut, change) in [
+        (
+            false,
+            (|folder: &Folder| folder.replace("long", "new")) as fn(&Folder),
+        ),
+        (true, |folder: &Folder| {
+            let file = fs::OpenOptions::new().write(true).open(folder.path("long"));
+            file.unwrap().write_all(b"b").unwrap();
+        }),
+    ] {
+        let folder = Folder::with(&[]);
+        fs::write(folder.path("long"), "a".repeat(LEN / 8)).unwrap();
+        let proxy = folder.shown_with(|draft, _| draft.sites[0].h2c = true);
+        let client = H2::connect(proxy.address).await;
+        let response = client.begin(get("/long"), true).await.0;
+        let mut body = within(response).await.unwrap().into_body();
+        // More than the client has said that it takes is not read yet.
+        change(&folder);
+        match drain(&mut body).await {
+            Ok((bytes, _)) => assert!(!is_cut && bytes == "a".repeat(LEN / 8).as_bytes()),
+            Err(error) => assert!(is_cut && error.is_reset(), "{error}"),
+        }
     }
 }
