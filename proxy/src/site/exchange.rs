@@ -3,6 +3,8 @@
 //! What can be decided at once is decided by plain functions, which change the request where it
 //! lies. Only what has to wait is a future, so that what is kept while it waits is small.
 
+mod search;
+
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -17,7 +19,6 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::answer::{self, Questioner};
-use super::files::{Ask, Folder, Step, Wait};
 use super::forwarded::RequestId;
 use super::route::{Found, Question};
 use super::rules::{Behind, Ready};
@@ -35,6 +36,7 @@ use crate::upstream::judge::LIED;
 use crate::upstream::pool::Lease;
 use crate::upstream::send::{Answer, Courier, Parcel, Story};
 use crate::upstream::upload::{Progress, Tape};
+use search::Search;
 
 /// Serves one request.
 pub(super) fn serve(
@@ -99,17 +101,6 @@ enum Decision<'a> {
     Send(Addressee<'a>, Load),
     /// A file is looked for.
     Wait(Box<Search<'a>>),
-}
-
-/// A file that is looked for, and for whom.
-struct Search<'a> {
-    ready: &'a Ready,
-    folder: &'a Folder,
-    asked: Asked,
-    /// What is looked for, if it is not what the client asks for.
-    path: Option<PathAndQuery>,
-    /// What has to be waited for; taken when that begins.
-    wait: Option<Box<Wait>>,
 }
 
 /// Who is asked, and for what.
@@ -258,78 +249,6 @@ impl<'a> Exchange<'a> {
         };
         rewrite::edit(&route.response_headers, response.headers_mut());
         Ok(Decision::Answer(response))
-    }
-
-    /// Answers with a file, or finds out what has to be waited for.
-    fn show(
-        &mut self,
-        ready: &'a Ready,
-        asked: Asked,
-        parts: &Parts,
-    ) -> Result<Decision<'a>, Fault> {
-        let folder = ready.folder.as_deref().ok_or(Fault::NoRoute)?;
-        let path = rewrite::target(&ready.route.rewrite, asked.target())?;
-        self.session.has_unread.set(self.has_body);
-        let mut search = Search {
-            ready,
-            folder,
-            asked,
-            path,
-            wait: None,
-        };
-        match folder.answer(&self.ask(&parts.method, &parts.headers, &search))? {
-            Step::Done(mut response) => {
-                rewrite::edit(&ready.route.response_headers, response.headers_mut());
-                Ok(Decision::Answer(response))
-            }
-            Step::Wait(wait) => {
-                search.wait = Some(wait);
-                Ok(Decision::Wait(Box::new(search)))
-            }
-        }
-    }
-
-    /// Waits for a file.
-    async fn search(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        mut search: Box<Search<'a>>,
-    ) -> Result<Response<Reply>, Fault> {
-        let wait = search.wait.take().ok_or(Fault::NoRoute)?;
-        let ask = self.ask(method, headers, &search);
-        let session = self.session;
-        let (span, after) = search.ready.times.answer;
-        session.flow.watch.arm(span);
-        let found = session.flow.watch.guard(search.folder.wait(&ask, wait));
-        let mut response = match found.await {
-            Some(found) => found?,
-            None => {
-                let what = "search for a file";
-                return Err((session.overlong()).unwrap_or(Fault::Overlong { what, after }));
-            }
-        };
-        let edits = &search.ready.route.response_headers;
-        rewrite::edit(edits, response.headers_mut());
-        Ok(response)
-    }
-
-    fn ask<'b>(
-        &'b self,
-        method: &'b Method,
-        headers: &'b HeaderMap,
-        search: &'b Search<'_>,
-    ) -> Ask<'b> {
-        let path = search.path.as_ref().map(PathAndQuery::path);
-        Ask {
-            method,
-            headers,
-            seen: self.seen,
-            asked: &search.asked,
-            path: path.unwrap_or(search.asked.path()),
-            questioner: &self.questioner,
-            session: self.session,
-        }
     }
 
     /// Finds out what is sent to a server.
