@@ -290,3 +290,109 @@ pub(super) fn path_of(name: &[u8]) -> &Path {
 }
 
 const ATTEMPTS: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read as _;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn laid_out() -> TempDir {
+        let base = TempDir::new().unwrap();
+        let root = base.path().join("root");
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::write(root.join("a/b/c"), "inside").unwrap();
+        fs::write(base.path().join("c"), "outside").unwrap();
+        for (name, to) in [
+            ("in", "a/b/c"),
+            ("folder", "a"),
+            ("a/back", "../a/b"),
+            ("out", "../c"),
+            ("up", ".."),
+            ("a/up", "../.."),
+            ("absolute", "/etc/passwd"),
+            ("loop", "loop"),
+            ("nowhere", "none"),
+        ] {
+            symlink(to, root.join(name)).unwrap();
+        }
+        base
+    }
+
+    fn text(mut file: File) -> String {
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// What is at a name: a file's text, `/` for a folder, nothing else.
+    fn shown(look: io::Result<Look>, open: impl FnOnce() -> io::Result<File>) -> String {
+        match look.or_else(|error| means(&error).ok_or(error)).unwrap() {
+            Look::File(_) => text(open().unwrap()),
+            Look::Folder => "/".to_owned(),
+            Look::Missing | Look::Denied => String::new(),
+        }
+    }
+
+    #[test]
+    fn by_the_kernel_or_by_steps_the_same_is_found() {
+        let base = laid_out();
+        let names = [
+            ("", "/", "/"),
+            ("a", "/", "/"),
+            ("a/b/c", "inside", "inside"),
+            ("a/b/c/d", "", ""),
+            ("none", "", ""),
+            ("in", "inside", ""),
+            ("folder", "/", ""),
+            ("folder/b/c", "inside", ""),
+            ("a/back/c", "inside", ""),
+            ("out", "", ""),
+            ("up", "", ""),
+            ("up/c", "", ""),
+            ("a/up/c", "", ""),
+            ("absolute", "", ""),
+            ("loop", "", ""),
+            ("nowhere", "", ""),
+        ];
+        for links in [Links::Inside, Links::Off, Links::All] {
+            let root = Root::open(&base.path().join("root"), links, How::Waiting).unwrap();
+            for (name, inside, without) in names {
+                let name = name.as_bytes();
+                let by_steps = shown(root.look_by_steps(name), || root.open_by_steps(name));
+                let waited = shown(root.look(name, How::Waiting), || {
+                    root.open_file(name, How::Waiting)
+                });
+                let told = name.escape_ascii();
+                assert_eq!(by_steps, waited, "{links:?} {told}");
+                match root.look(name, How::AtOnce) {
+                    // The kernel may have to think, of a link above all.
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{told}"),
+                    Ok(look) => assert_eq!(look, root.look(name, How::Waiting).unwrap()),
+                }
+                match links {
+                    Links::Inside => assert_eq!(waited, inside, "{told}"),
+                    Links::Off => assert_eq!(waited, without, "{told}"),
+                    Links::All => assert!(waited.len() >= inside.len(), "{told}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_root_is_known_by_the_folder_that_it_is() {
+        let base = laid_out();
+        let open = |name: &str| {
+            let path = base.path().join(name);
+            Root::open(&path, Links::Inside, How::Waiting)
+        };
+        let root = open("root").unwrap();
+        assert!(root.is_same(&open("root").unwrap()));
+        assert!(!root.is_same(&open("root/a").unwrap()));
+        assert!(open("c").is_err() && open("none").is_err());
+    }
+}
