@@ -30,7 +30,9 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(!name.contains(&0) && !name.starts_with(b"/"));
     assert!(name.is_empty() || name.split(|&byte| byte == b'/').all(|one| !one.is_empty()));
     for root in ROOTS.iter() {
-        let look = root.look(&name, How::Waiting).expect("a disk that can be read");
+        let look = root
+            .look(&name, How::Waiting)
+            .expect("a disk that can be read");
         let at_once = root.look(&name, How::AtOnce);
         assert!(at_once.is_err() || at_once.is_ok_and(|at_once| at_once == look));
         if !matches!(look, Look::File(_)) {
