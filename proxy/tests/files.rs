@@ -600,6 +600,14 @@ async fn http2_has_the_same_files() {
         assert_eq!(answer.field("content-length"), Some("700000"));
         assert_eq!(client.get("/short").await.text(), "short");
         assert_eq!(client.get("/none").await.status(), 404);
+        // What has no body must have none, or the stream ends in an error.
+        for (path, status) in [("/long", 200), ("/none", 404), ("/.hidden", 404)] {
+            let mut head = h2_support::get(path);
+            *head.method_mut() = hyper::Method::HEAD;
+            let answer = client.ask(head).await.unwrap();
+            assert_eq!((answer.status(), answer.text()), (status, ""), "{path}");
+            assert!(answer.field("content-length").is_some());
+        }
     }
 }
 

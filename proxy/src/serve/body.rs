@@ -77,6 +77,14 @@ impl Reply {
         }
     }
 
+    /// Leaves out a text of our own; gives its bytes.
+    pub(crate) fn without_text(&mut self) -> Option<u64> {
+        match &mut self.source {
+            Source::Text(text) if !text.is_empty() => Some(std::mem::take(text).len() as u64),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_tunnel(&self) -> bool {
         self.session.is_none()
     }

@@ -86,6 +86,7 @@ struct Exchange<'a> {
     seen: Seen,
     has_body: bool,
     is_connect: bool,
+    is_head: bool,
     /// What it asks to leave HTTP for.
     upgrade: Option<HeaderValue>,
     questioner: Questioner,
@@ -151,6 +152,7 @@ impl<'a> Exchange<'a> {
             seen,
             has_body,
             is_connect: parts.method == Method::CONNECT,
+            is_head: parts.method == Method::HEAD,
             upgrade,
             questioner,
             had: None,
@@ -485,6 +487,12 @@ impl<'a> Exchange<'a> {
     fn end(&self, mut response: Response<Reply>) -> Response<Reply> {
         let session = self.session;
         let is_tunnel = response.body().is_tunnel();
+        // By HTTP/2 the engine would send it, which ends the stream in an error (RFC 9113 §8.1.1).
+        if self.is_head
+            && let Some(len) = response.body_mut().without_text()
+        {
+            response.headers_mut().insert(CONTENT_LENGTH, len.into());
+        }
         if self.upgrade.is_some() && !is_tunnel {
             session.screen.borrow_mut().stay();
         }
