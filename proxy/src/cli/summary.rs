@@ -8,7 +8,7 @@ use risefall::{Policy, Recovery};
 use super::VERSION;
 use super::{files, reverse};
 use crate::plan::files::{Cors, Files, Links};
-use crate::plan::site::{Action, SiteTls};
+use crate::plan::site::{Action, HostPattern, SiteTls};
 use crate::plan::{Access, Engine, Forward, Front, Plan, Site};
 use crate::runtime::Running;
 use crate::units;
@@ -217,6 +217,22 @@ fn address_of(front: &Front, running: &Running) -> SocketAddr {
     bound.unwrap_or(front.address())
 }
 
+/// A command that asks a front: for a host that it is for.
+fn curl(front: &Front, at: SocketAddr) -> String {
+    let scheme = scheme(front);
+    let mut hosts = front.sites.iter().map(|site| site.hosts().first());
+    match hosts.next() {
+        Some(Some(host)) if hosts.all(|host| host.is_some()) => {
+            let host = match host {
+                HostPattern::Exact(host) => host.clone(),
+                HostPattern::Wildcard(domain) => format!("www.{domain}"),
+            };
+            format!("curl --connect-to ::{at} {scheme}://{host}/")
+        }
+        _ => format!("curl {scheme}://{at}/"),
+    }
+}
+
 /// A command that shows the first listener at work.
 fn write_try(out: &mut String, plan: &Plan, running: &Running) -> std::fmt::Result {
     let Some(first) = plan.listens().first() else {
@@ -225,7 +241,7 @@ fn write_try(out: &mut String, plan: &Plan, running: &Running) -> std::fmt::Resu
     let forward = match &first.engine {
         Engine::Front(front) => {
             let at = reachable(address_of(front, running));
-            return writeln!(out, "  try it   curl {}://{at}/", scheme(front));
+            return writeln!(out, "  try it   {}", curl(front, at));
         }
         Engine::Forward(forward) => forward,
     };
