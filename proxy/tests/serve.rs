@@ -169,7 +169,15 @@ fn it_prints_a_file_that_says_the_same_and_no_password() {
         assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
         assert!(!text(&printed.stdout).contains("hunter2"));
         let path = folder.path().join("printed.toml");
+        // What stands in the place of a password must not be one.
         std::fs::write(&path, &printed.stdout).unwrap();
+        if text(&printed.stdout).contains("<hidden>") {
+            let refused = risefall(&["check", "-c", path.to_str().unwrap()]);
+            assert_eq!(refused.status.code(), Some(2));
+            assert!(text(&refused.stderr).contains("expected the secret itself"));
+        }
+        let known = text(&printed.stdout).replace("<hidden>", "hunter2");
+        std::fs::write(&path, known).unwrap();
         let checked = risefall(&["check", "-c", path.to_str().unwrap(), "--print"]);
         assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
         // What follows from it is there besides.

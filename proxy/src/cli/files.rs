@@ -124,7 +124,7 @@ impl Serve {
             route: vec![Route {
                 root: Some(Said(whole(&self.dir))),
                 files: Some(self.files()?),
-                users: self.users()?,
+                users: Some(self.users()?).filter(|users| !users.is_empty()),
                 ..Route::default()
             }],
             ..Site::default()
@@ -250,7 +250,7 @@ mod tests {
         let files = route.files.unwrap();
         assert!(files.listing && !files.hidden && files.compress && files.precompressed);
         assert!(files.cors.is_none() && files.cache_control.is_none());
-        assert!(route.users.is_empty());
+        assert!(route.users.is_none());
         assert_eq!(files.links, Links::Inside);
     }
 
@@ -299,7 +299,9 @@ mod tests {
 
     #[test]
     fn a_user_is_a_name_and_a_password_or_its_file() {
-        let users = route(&["--user", "alice:a:b", "--user-file", "bob:/c:d"]).users;
+        let users = route(&["--user", "alice:a:b", "--user-file", "bob:/c:d"])
+            .users
+            .unwrap();
         assert!(matches!(&users["alice"], Password::Here(secret) if secret.reveal() == "a:b"));
         assert!(matches!(&users["bob"], Password::File(said) if said.file.0 == Path::new("/c:d")));
         for wrong in ["hunter2", "alice:", ":hunter2", ""] {

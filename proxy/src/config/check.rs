@@ -16,6 +16,7 @@ use super::load::join_place;
 use super::mistake::{self, Mistake};
 use super::node::{Entry, Node, Value};
 use super::scalar;
+use super::scalar::HIDDEN;
 use super::source::Sources;
 use super::tree::{Tree, UNBUILT};
 
@@ -265,6 +266,14 @@ impl<'a> Checker<'a> {
         let Value::Text(text) = &mut node.value else {
             return true;
         };
+        if schema["writeOnly"] == true && text == HIDDEN {
+            let message = format!(
+                "found {HIDDEN:?}, which is shown in the place of a secret, expected the secret \
+                 itself, best from the environment: \"${{NAME}}\""
+            );
+            self.refuse(node, place, message);
+            return false;
+        }
         if let Some(options) = schema["enum"].as_array() {
             if options.iter().any(|option| option == text.as_str()) {
                 return true;

@@ -26,6 +26,7 @@ pub use file::{ErrorStatus, Extension, FileName, FilePath, MediaType, Origin, Tr
 pub use http::{Location, OwnField, Percent, RequestPath, RoutePath, Statuses};
 pub use name::{Authority, CertName, CookieName, HashBy, Parameter, Service, SiteHost, UserName};
 pub use octets::{BodyPattern, Octets};
+pub(in crate::config) use secret::HIDDEN;
 pub use secret::{Fields, Secret};
 
 /// A form of text.

@@ -195,7 +195,8 @@ pub struct Limits {
     /// as come.
     #[schemars(range(min = 0, max = 10_000_000))]
     pub accept_rate: u32,
-    /// Bytes of a request's head; more are refused (431, or 414).
+    /// Bytes of a request's head; more are refused (431). Its first line may have 16 KiB at most
+    /// (414).
     pub header_size: Said<Bytes>,
     /// Fields of a request's head; more are refused (431).
     #[schemars(range(min = 1, max = 10_000))]

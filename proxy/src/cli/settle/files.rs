@@ -96,9 +96,16 @@ fn rules(said: &CacheControl) -> Vec<(Pattern, HeaderValue)> {
 /// Who may ask.
 pub(super) fn users(
     place: &str,
-    said: &BTreeMap<String, Password>,
+    said: Option<&BTreeMap<String, Password>>,
     refused: &mut Vec<Refused>,
 ) -> Users {
+    let Some(said) = said else {
+        return Users::default();
+    };
+    if said.is_empty() {
+        let message = "found no user, expected at least one; without users everybody may ask";
+        refused.push(Refused::new(format!("{place}.users"), message));
+    }
     let mut users = Vec::new();
     for (name, password) in said {
         let password = match password {

@@ -43,7 +43,7 @@ fn route(place: &str, said: &Route, refused: &mut Vec<Refused>) -> RouteDraft {
     RouteDraft {
         matches: matches(place, said, refused),
         action: action(place, said, refused),
-        users: files::users(place, &said.users, refused),
+        users: files::users(place, said.users.as_ref(), refused),
         rewrite: Rewrite {
             strip_prefix: said.strip_prefix.as_ref().map(|path| path.0.0.clone()),
             add_prefix: said.add_prefix.as_ref().map(|path| path.0.0.clone()),

@@ -339,3 +339,16 @@ fn a_folder_is_shown_as_usual_unless_said_otherwise() {
     assert!(pattern.matches("a") && pattern.matches("a/b.c") && value == "no-cache");
     assert_eq!(files.cors, Cors::Any);
 }
+
+#[test]
+fn users_are_some_or_are_not_asked_for() {
+    let site = "[site.a]\nlisten = \"127.0.0.1:0\"\n[[site.a.route]]\nrespond = {}\n";
+    let told = Folder::new().settle(&format!("{site}users = {{}}\n"));
+    let told = told.map(|_| ()).unwrap_err();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("found no user, expected at least one"),
+        "{told:?}"
+    );
+    assert!(Folder::new().settle(site).is_ok());
+}

@@ -197,19 +197,17 @@ impl Form for MediaType {
     }
 }
 
-/// A status that tells of an error.
+/// A status with which a folder answers that has no file for a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ErrorStatus(pub u16);
 
 impl Form for ErrorStatus {
     const NAME: &'static str = "error-status";
-    const EXPECTED: &'static str = "a status from 400 to 599";
+    const EXPECTED: &'static str = "one of 403, 404, 405, 412 and 416";
     const EXAMPLE: &'static str = "404";
 
     fn read(text: &str) -> Result<Self, String> {
-        let is_number = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let status = text.parse::<u16>().ok().filter(|_| is_number);
-        let status = status.filter(|status| (400..=599).contains(status));
+        let status = PAGED.into_iter().find(|status| status.to_string() == text);
         status.map(Self).ok_or_else(|| refused::<Self>(text))
     }
 
@@ -258,6 +256,9 @@ impl Form for Origin {
 
 /// What stands for the path that was asked for.
 const PATH: &str = "{path}";
+
+/// Those that there are.
+const PAGED: [u16; 5] = [403, 404, 405, 412, 416];
 
 #[cfg(test)]
 mod tests {
@@ -348,8 +349,8 @@ mod tests {
             ],
         );
         holds::<ErrorStatus>(
-            &["400", "404", "599"],
-            &["", "200", "600", "+404", "4xx", "0404"],
+            &["403", "404", "405", "412", "416"],
+            &["", "200", "401", "500", "+404", "4xx", "0404"],
         );
     }
 

@@ -121,7 +121,7 @@ impl JsonSchema for Fields {
     }
 }
 
-const HIDDEN: &str = "<hidden>";
+pub(in crate::config) const HIDDEN: &str = "<hidden>";
 /// Fields whose values let somebody in.
 pub(in crate::config) const CREDENTIALS: &[&str] = &[
     "authorization",

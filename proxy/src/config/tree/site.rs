@@ -139,11 +139,11 @@ pub struct Route {
     pub respond: Option<Respond>,
     /// Who may ask: names with their passwords, each a text, best from the environment
     /// (`"${NAME}"`), or `{ file = PATH }`, whose first line it is. Others are answered with 401
-    /// (HTTP Basic, RFC 7617). None: everybody.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// (HTTP Basic, RFC 7617). Default: everybody may.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("propertyNames" = {"format": "user-name"}))]
     #[schemars(extend("x-expected" = "a table of names, each with a password"))]
-    pub users: BTreeMap<String, Password>,
+    pub users: Option<BTreeMap<String, Password>>,
     /// What is taken from the front of the path before a server is asked or a file looked for;
     /// whole segments with which `path` or `exact` begins.
     #[serde(skip_serializing_if = "Option::is_none")]
