@@ -13,7 +13,12 @@ while_sent() {
     wait "$client" || ended=$?
 }
 # More than the kernel holds between the two.
-make_sent() { rm -f "$web/sent.dat" && cat "$web/20m.bin" "$web/20m.bin" >"$web/sent.dat"; }
+make_sent() {
+    rm -f "$web/sent.dat"
+    cat "$web/20m.bin" "$web/20m.bin" >"$web/sent.dat"
+    # Each worker may show for a second what was there before.
+    sleep 1.1
+}
 
 shrinks() {
     local way ended came

@@ -227,7 +227,7 @@ shown_ranges() {
     files_py ranges "$shown" /300k.bin "$web/300k.bin"
     files_py ranges "$shown" /text.txt "$web/text.txt"
     files_py ranges "$shown" /style.css "$web/style.css"
-    same "of nothing" "$(code site -r 0-0 "$(shown /empty.txt)")" 416
+    same "of nothing" "$(code site -r 0-0 "$(shown /empty.txt)")" 200
     same "by HTTP/2" "$(by tls /20m.bin -r 100-1099 | sum)" "$(tail -c +101 "$web/20m.bin" | head -c 1000 | sum)"
     same "several by HTTP/2" "$(by tls /20m.bin -r 0-9,100-109 -o /dev/null -w '%{http_code}')" 206
 }
