@@ -19,7 +19,7 @@ use crate::telemetry::access::{AccessWriter, Line};
 use crate::telemetry::counters::Protocol;
 use crate::telemetry::tally::Service;
 use crate::upstream::dial::{Effort, Errand};
-use crate::upstream::upload::{Flow, Progress};
+use crate::upstream::upload::{Flow, Progress, Unread};
 
 /// One client connection.
 pub(crate) struct Session {
@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) has_left: Cell<bool>,
     /// Whether bytes of the client may still be on their way that nobody will read.
     pub(crate) has_unread: Cell<bool>,
+    /// What is left of a stream's body, to be read after its answer.
+    pub(crate) unread: Cell<Option<Unread>>,
     /// Whether the end of the connection is the end of the response that is being written.
     pub(crate) ends_with_it: Cell<bool>,
     /// Parts of files that go to the socket past the engine.
@@ -131,6 +133,7 @@ impl Session {
             answered: Cell::new(0),
             has_left: Cell::new(false),
             has_unread: Cell::new(false),
+            unread: Cell::new(None),
             ends_with_it: Cell::new(false),
             outgoing: Outgoing::default(),
             request_time: Cell::new(None),

@@ -35,7 +35,7 @@ use crate::serve::session::{Phase, Session};
 use crate::upstream::judge::LIED;
 use crate::upstream::pool::Lease;
 use crate::upstream::send::{Answer, Courier, Parcel, Story};
-use crate::upstream::upload::{Progress, Tape};
+use crate::upstream::upload::{Progress, Tape, Unread};
 use search::Search;
 
 /// Serves one request.
@@ -46,9 +46,12 @@ pub(super) fn serve(
 ) -> impl Future<Output = Result<Response<Reply>, Infallible>> {
     // Taken apart before the future begins, which else would have room for both.
     let (mut parts, body) = request.into_parts();
+    let mut body = Some(body);
     async move {
-        let mut exchange = Exchange::begin(&visit, &session, &parts, &body);
-        let (to, load) = match exchange.decide(&parts, body) {
+        let mut exchange = Exchange::begin(&visit, &session, &parts, body.as_ref());
+        let decided = exchange.decide(&parts, &mut body);
+        exchange.leave(body);
+        let (to, load) = match decided {
             Ok(Decision::Send(to, load)) => (to, load),
             Ok(Decision::Answer(response)) => return Ok(exchange.end(response)),
             Ok(Decision::Wait(search)) => {
@@ -123,7 +126,12 @@ struct Load {
 }
 
 impl<'a> Exchange<'a> {
-    fn begin(visit: &'a Visit, session: &'a Rc<Session>, parts: &Parts, body: &Incoming) -> Self {
+    fn begin(
+        visit: &'a Visit,
+        session: &'a Rc<Session>,
+        parts: &Parts,
+        body: Option<&Incoming>,
+    ) -> Self {
         // The engine may be here before the socket has the end of the last response.
         session.note_flushed();
         session.phase.set(Phase::Busy);
@@ -131,7 +139,7 @@ impl<'a> Exchange<'a> {
         session.begin_http(&parts.method, &parts.uri);
         let version = parts.version;
         let seen = Seen::of(&parts.headers);
-        let has_body = !body.is_end_stream();
+        let has_body = body.is_some_and(|body| !body.is_end_stream());
         let has_upgrade = version == Version::HTTP_11 && seen.has(Seen::UPGRADE);
         let upgrade = match has_upgrade && !has_body {
             true => upgrade::asked(&parts.headers),
@@ -160,7 +168,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// Finds the request's route, and what that has in store for it.
-    fn decide(&mut self, parts: &Parts, body: Incoming) -> Result<Decision<'a>, Fault> {
+    ///
+    /// The body is taken by what sends it on, and left by everything else.
+    fn decide(
+        &mut self,
+        parts: &Parts,
+        body: &mut Option<Incoming>,
+    ) -> Result<Decision<'a>, Fault> {
         let (visit, session) = (self.visit, self.session);
         if self.version == Version::HTTP_2 {
             let count = session.terms.plan.limits().header_count;
@@ -228,7 +242,7 @@ impl<'a> Exchange<'a> {
         asked: Asked,
         client: IpAddr,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Option<Incoming>,
     ) -> Result<Decision<'a>, Fault> {
         let (route, session) = (&ready.route, self.session);
         let mut response = match (&route.action, &ready.behind) {
@@ -260,7 +274,7 @@ impl<'a> Exchange<'a> {
         asked: Asked,
         client: IpAddr,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Option<Incoming>,
     ) -> Result<Decision<'a>, Fault> {
         let headers = &parts.headers;
         let sticky = behind.upstream.sticky.as_ref();
@@ -332,7 +346,7 @@ impl<'a> Exchange<'a> {
         ready: &Ready,
         behind: &Behind,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Option<Incoming>,
     ) -> Result<Option<Rc<Tape>>, Fault> {
         if !self.has_body {
             return Ok(None);
@@ -357,7 +371,23 @@ impl<'a> Exchange<'a> {
         } else {
             0
         };
-        Ok(Some(Tape::new(body, room, limit)))
+        let tape = body.take().map(|body| Tape::new(body, room, limit));
+        if self.version == Version::HTTP_2
+            && let Some(tape) = &tape
+        {
+            self.session.unread.set(Some(Unread::Tape(Rc::clone(tape))));
+        }
+        Ok(tape)
+    }
+
+    /// What no server is sent of a stream is read until its end, after the answer.
+    fn leave(&self, body: Option<Incoming>) {
+        if let Some(body) = body
+            && self.has_body
+            && self.version == Version::HTTP_2
+        {
+            self.session.unread.set(Some(Unread::Body(body)));
+        }
     }
 
     fn courier(&self, to: &Addressee<'a>) -> Courier<'a> {

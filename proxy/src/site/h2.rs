@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Visit, exchange};
 use crate::error::Fault;
 use crate::serve::session::{Phase, Session};
+use crate::upstream::upload::Unread;
 
 /// Serves the connection to its end.
 ///
@@ -152,6 +153,9 @@ where
         let future = Box::pin(future);
         tokio::task::spawn_local(async move {
             guard(future, &session).await;
+            if let Some(unread) = session.unread.take() {
+                skip(unread, &session).await;
+            }
             drop(open);
         });
     }
@@ -177,6 +181,26 @@ async fn guard(mut future: Pin<Box<impl Future>>, session: &Session) {
     .await;
 }
 
+/// Reads what is left of a body that was answered before its end: a stream is reset where it is
+/// dropped (RFC 9113 §8.1), and there are clients that throw an answer away when the reset comes with
+/// it.
+async fn skip(mut unread: Unread, session: &Session) {
+    let watch = &session.flow.watch;
+    watch.arm(session.terms.spans.linger);
+    let mut left = UNREAD_BYTES;
+    let skipped = poll_fn(|cx| {
+        while left > 0 {
+            match ready!(unread.poll_skip(cx)) {
+                Some(len) => left = left.saturating_sub(len),
+                None => break,
+            }
+        }
+        Poll::Ready(())
+    });
+    // A client that takes its time is reset.
+    let _ = watch.guard(pin!(skipped)).await;
+}
+
 /// Requests at a time on one connection.
 const STREAMS: u32 = 128;
 /// What a client may send of one body, and of all, before it is taken.
@@ -184,3 +208,5 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
 /// What may wait to be sent, for each stream.
 const SEND_BUFFER: usize = 128 * 1024;
+/// How much of a body nobody takes is read after its answer.
+const UNREAD_BYTES: usize = 4 * 1024 * 1024;

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -58,14 +58,16 @@ pub struct Upload {
 enum Source {
     Empty,
     Client(Incoming),
-    /// Shared with the tries that may follow.
-    Tape {
-        tape: Rc<Tape>,
-        /// How many of the frames that were kept have been sent by this try.
-        played: usize,
-        /// Which try it is.
-        turn: u32,
-    },
+    Tape(Try),
+}
+
+/// A tape as one try sends it, which others may follow.
+struct Try {
+    tape: Rc<Tape>,
+    /// How many of the frames that were kept have been sent by this one.
+    played: usize,
+    /// Which one it is.
+    turn: u32,
 }
 
 /// A body that may be sent more than once.
@@ -79,6 +81,16 @@ pub struct Tape {
     has_ended: Cell<bool>,
     /// The last try. One before it, whose server may still ask for more, gets nothing any more.
     turn: Cell<u32>,
+    /// Who waits until no server is sent it any more.
+    waiting: Cell<Option<Waker>>,
+}
+
+/// A client's body, of which the rest is for nobody.
+pub enum Unread {
+    /// All of it.
+    Body(Incoming),
+    /// What servers have left of it.
+    Tape(Rc<Tape>),
 }
 
 /// Why a body did not come to its end.
@@ -106,6 +118,7 @@ impl Tape {
             left: Cell::new(limit),
             has_ended: Cell::new(false),
             turn: Cell::new(0),
+            waiting: Cell::new(None),
         })
     }
 
@@ -192,6 +205,28 @@ impl Tape {
     }
 }
 
+impl Unread {
+    /// Reads on; the bytes of the next piece, or `None` at the end. As long as a server is sent the
+    /// body, it is that one's.
+    ///
+    /// # Progress
+    ///
+    /// Wakes who polled last when there is more, or when the last server has left it.
+    pub fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        let frame = match self {
+            Self::Body(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Self::Tape(tape) if tape.has_ended.get() => None,
+            Self::Tape(tape) if Rc::strong_count(tape) > 1 => {
+                tape.waiting.set(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            Self::Tape(tape) => ready!(Pin::new(&mut *tape.body.borrow_mut()).poll_frame(cx)),
+        };
+        let len = |frame: Frame<Bytes>| frame.data_ref().map_or(0, Bytes::len);
+        Poll::Ready(frame.and_then(Result::ok).map(len))
+    }
+}
+
 /// Takes out of trailers what belongs to a connection or says how a message is framed or where it
 /// goes (RFC 9110 §6.5.1): read as a part of the head, it would say something else.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
@@ -234,11 +269,11 @@ impl Upload {
     #[must_use]
     pub fn of_tape(tape: &Rc<Tape>, flow: &Rc<Flow>, idle: Span) -> Self {
         Self {
-            source: Source::Tape {
+            source: Source::Tape(Try {
                 tape: Rc::clone(tape),
                 played: 0,
                 turn: tape.next_turn(),
-            },
+            }),
             ..Self::empty(flow, idle)
         }
     }
@@ -267,6 +302,15 @@ impl Upload {
     }
 }
 
+impl Drop for Try {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.tape.waiting.take() {
+            // Polled when this one is gone.
+            waiting.wake();
+        }
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
     type Error = UploadError;
@@ -278,10 +322,10 @@ impl Body for Upload {
         let polled = match &mut self.source {
             Source::Empty => return Poll::Ready(None),
             Source::Client(body) => Pin::new(body).poll_frame(cx).map_err(UploadError::Engine),
-            Source::Tape { tape, turn, .. } if tape.turn.get() != *turn => {
+            Source::Tape(one) if one.tape.turn.get() != one.turn => {
                 return Poll::Ready(Some(Err(UploadError::Superseded)));
             }
-            Source::Tape { tape, played, .. } => tape.poll(cx, played),
+            Source::Tape(one) => one.tape.poll(cx, &mut one.played),
         };
         let Poll::Ready(mut frame) = polled else {
             self.flow.upload.set(Progress::Waiting);
@@ -300,7 +344,7 @@ impl Body for Upload {
         match &self.source {
             Source::Empty => true,
             Source::Client(body) => body.is_end_stream(),
-            Source::Tape { tape, played, .. } => tape.is_end_stream(*played),
+            Source::Tape(one) => one.tape.is_end_stream(one.played),
         }
     }
 
@@ -308,7 +352,7 @@ impl Body for Upload {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Client(body) => body.size_hint(),
-            Source::Tape { tape, played, .. } => tape.size_hint(*played),
+            Source::Tape(one) => one.tape.size_hint(one.played),
         }
     }
 }

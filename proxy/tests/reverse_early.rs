@@ -1,0 +1,118 @@
+//! Requests by HTTP/2 that are answered before their bodies have ended.
+
+// A test may fail.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+#[path = "support/h2.rs"]
+mod h2_support;
+#[path = "support/sites.rs"]
+mod sites;
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2_support::{DATA, END_STREAM, Frames, H2, HEADERS, RST_STREAM, frame, post, request};
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use risefall_proxy::plan::{ActionDraft, Draft};
+use sites::h2c;
+use support::{Client, Origin, within};
+
+/// The site answers by itself.
+fn own(draft: &mut Draft) {
+    draft.sites[0].routes[0].action = Some(ActionDraft::Respond {
+        status: StatusCode::OK,
+        body: "own\n".to_owned(),
+        content_type: HeaderValue::from_static("text/plain"),
+    });
+}
+
+fn of_eight_bytes(draft: &mut Draft) {
+    draft.sites[0].routes[0].body_limit = Some(8);
+}
+
+/// One that answers without a look at the body, and leaves.
+async fn hasty() -> Origin {
+    Origin::start(|mut client: Client| async move {
+        client.head().await;
+        client
+            .send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+            .await;
+    })
+    .await
+}
+
+/// What the site does, and fields of the request.
+type Case = (fn(&mut Draft), &'static [(&'static str, &'static str)]);
+
+/// Sends a head whose body ends when it is answered, and gives all frames until another request's
+/// answer.
+async fn frames(client: &mut Frames, more: &[(&str, &str)]) -> Vec<(u8, u32)> {
+    client.send(request(1, "POST", more, false)).await;
+    let mut seen = Vec::new();
+    loop {
+        let next = client.next().await.unwrap();
+        seen.push((next.kind, next.stream));
+        let is_end = matches!(next.kind, HEADERS | DATA) && next.flags & END_STREAM != 0;
+        match next.stream {
+            1 if is_end => {
+                client.send(frame(DATA, END_STREAM, 1, b"123456789")).await;
+                client.send(request(3, "GET", &[], true)).await;
+            }
+            3 if is_end => return seen,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rest_is_read() {
+    let cases: [Case; 3] = [
+        (own, &[]),
+        (of_eight_bytes, &[("content-length", "9")]),
+        (|_| (), &[]),
+    ];
+    for (nth, (change, more)) in cases.into_iter().enumerate() {
+        let origin = hasty().await;
+        let proxy = h2c(&origin, change);
+        let mut client = Frames::connect(proxy.address, &[]).await;
+        let seen = frames(&mut client, more).await;
+        assert!(!seen.contains(&(RST_STREAM, 1)), "{nth}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_does_not_end_is_reset_as_answered() {
+    let origin = Origin::echo().await;
+    let proxy = h2c(&origin, |draft| {
+        own(draft);
+        draft.timeouts.handshake = Duration::from_millis(100);
+    });
+    let mut client = Frames::connect(proxy.address, &[]).await;
+    client.send(request(1, "POST", &[], false)).await;
+    // Before that is over.
+    assert!(client.find(HEADERS, 1).await.is_some());
+    assert_eq!(proxy.lines(1).await.len(), 1);
+    let reset = client.find(RST_STREAM, 1).await.unwrap();
+    assert_eq!(reset.code(), 0);
+}
+
+#[tokio::test]
+async fn one_without_end_is_reset_when_it_is_long() {
+    let origin = Origin::echo().await;
+    let proxy = h2c(&origin, own);
+    let client = H2::connect(proxy.address).await;
+    let (_response, mut send) = client.begin(post("/"), false).await;
+    let piece = Bytes::from(vec![0; 16 * 1024]);
+    let mut sent = 0;
+    loop {
+        send.reserve_capacity(piece.len());
+        let granted = within(std::future::poll_fn(|cx| send.poll_capacity(cx))).await;
+        let Some(Ok(len)) = granted else { return };
+        let len = len.min(piece.len());
+        send.send_data(piece.slice(..len), false).unwrap();
+        sent += len;
+        assert!(sent < 16 << 20, "all of it is read");
+    }
+}
