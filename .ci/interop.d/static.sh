@@ -177,7 +177,10 @@ shown_methods() {
     done
     same "a large body is not waited for" "$(code site --max-time 10 -H Expect: --data-binary "@$dir/www/20m.bin" \
         "$(shown /small.txt)" 2>/dev/null || true)" 405
-    same "POST by HTTP/2" "$(code by h2c /small.txt -d x)" 405
+    # More than once: whether the body comes with the head or behind the answer is for the machine to say.
+    for _ in {1..30}; do
+        same "POST by HTTP/2" "$(code by h2c /small.txt -d x)" 405
+    done
 }
 check "static: OPTIONS, and 405 with Allow" shown_methods
 
@@ -411,9 +414,12 @@ check "static: curl -C - and wget -c go on after a cut" resumed
 aria() {
     local before
     before=$(grep -c ' 206 ' "$dir/shown-access.log" || true)
-    aria2c -q -x 8 -s 8 -k 1M --file-allocation=none -d "$dir" -o aria.bin "$(shown /20m.bin)"
+    # Not so fast that the first connections leave nothing for the others. It asks for all of it
+    # first, and for parts by the other seven.
+    aria2c -q -x 8 -s 8 -k 1M --max-overall-download-limit=16M --file-allocation=none \
+        -d "$dir" -o aria.bin "$(shown /20m.bin)"
     same body "$(sum "$dir/aria.bin")" "$(sum "$web/20m.bin")"
-    within 3 eval '(($(grep -c " 206 " "$dir/shown-access.log") >= '"$before"' + 8))' || {
+    within 3 eval '(($(grep -c " 206 " "$dir/shown-access.log") >= '"$before"' + 7))' || {
         grep -c ' 206 ' "$dir/shown-access.log"
         return 1
     }
