@@ -114,7 +114,7 @@ pub use http::{BodyMatch, Grpc, Http, Pattern, Statuses, Version};
 pub use report::{Failure, Finding, LastCheck, Report, Verdict, Way};
 pub use run::{Checker, CheckerBuilder, Runner, Subscription};
 #[cfg(feature = "checks-rustls")]
-pub use rustls::Rustls;
+pub use rustls::{Rustls, TlsProfile};
 pub use schedule::Turn;
 
 /// The bytes of requests and answers, as plain functions: for fuzzing and for other transports.

@@ -17,12 +17,13 @@ use super::definition::Tls;
 /// TCP, and TLS by rustls.
 #[derive(Clone, Debug, Default)]
 pub struct Rustls {
-    profiles: HashMap<String, Profile>,
+    profiles: HashMap<String, TlsProfile>,
 }
 
-/// One setting, once for each choice of protocols: what is offered is part of it.
+/// Settings of TLS, once for each choice of protocols: what is offered is part of them. For a
+/// connector of one's own, whose settings change while it is in use.
 #[derive(Clone, Debug)]
-struct Profile {
+pub struct TlsProfile {
     none: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
@@ -39,23 +40,57 @@ impl Rustls {
     /// replaced by what the check speaks.
     #[must_use]
     pub fn profile(mut self, name: impl Into<String>, config: &ClientConfig) -> Self {
+        self.profiles.insert(name.into(), TlsProfile::new(config));
+        self
+    }
+}
+
+impl TlsProfile {
+    /// `config` with its list of protocols replaced, the sessions shared.
+    #[must_use]
+    pub fn new(config: &ClientConfig) -> Self {
         let offering = |protocols: Protocols| {
             let mut config = config.clone();
             let names = protocols.names().iter();
             config.alpn_protocols = names.map(|name| name.to_vec()).collect();
             Arc::new(config)
         };
-        let profile = Profile {
+        Self {
             none: offering(Protocols::None),
             http1: offering(Protocols::Http1),
             http2: offering(Protocols::Http2),
-        };
-        self.profiles.insert(name.into(), profile);
-        self
+        }
     }
-}
 
-impl Profile {
+    /// Speaks TLS over `plain` with the server `name`, as [`Connect::secure`] is to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connect::secure`]; [`io::ErrorKind::Unsupported`] if `name` is neither a name nor
+    /// an address.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the connection is closed.
+    pub async fn secure(
+        &self,
+        plain: TcpStream,
+        name: &str,
+        protocols: Protocols,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let server = ServerName::try_from(name.to_owned())
+            .map_err(|_| unusable(format!("{name:?} is no name for TLS")))?;
+        let connector = TlsConnector::from(Arc::clone(self.offering(protocols)));
+        let stream = connector.connect(server, plain).await?;
+        let chosen = stream.get_ref().1.alpn_protocol();
+        match protocols {
+            Protocols::Http2 if chosen != Some(b"h2") => {
+                Err(io::Error::other("the server does not offer HTTP/2"))
+            }
+            _ => Ok(stream),
+        }
+    }
+
     fn offering(&self, protocols: Protocols) -> &Arc<ClientConfig> {
         match protocols {
             Protocols::None => &self.none,
@@ -79,20 +114,13 @@ impl Connect for Rustls {
         tls: &Tls,
         protocols: Protocols,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let unusable = |text: String| io::Error::new(io::ErrorKind::Unsupported, text);
         let profile = self.profiles.get(tls.profile_name());
         let profile =
             profile.ok_or_else(|| unusable(format!("no TLS profile {:?}", tls.profile_name())))?;
-        let name = ServerName::try_from(tls.name().to_owned())
-            .map_err(|_| unusable(format!("{:?} is no name for TLS", tls.name())))?;
-        let connector = TlsConnector::from(Arc::clone(profile.offering(protocols)));
-        let stream = connector.connect(name, plain).await?;
-        let chosen = stream.get_ref().1.alpn_protocol();
-        match protocols {
-            Protocols::Http2 if chosen != Some(b"h2") => {
-                Err(io::Error::other("the server does not offer HTTP/2"))
-            }
-            _ => Ok(stream),
-        }
+        profile.secure(plain, tls.name(), protocols).await
     }
+}
+
+fn unusable(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, text)
 }

@@ -4,11 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use risefall::check::{Connect, Protocols, Tls, dial};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use risefall::check::{Connect, Protocols, Tls, TlsProfile, dial};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::net::tls::ClientTls;
@@ -29,14 +26,12 @@ struct Known {
     profiles: Vec<Profile>,
 }
 
-/// One setting, once for each choice of protocols: what is offered is part of it.
+/// One setting, and what it was made of.
 #[derive(Debug)]
 struct Profile {
     name: String,
     tls: Arc<ClientTls>,
-    none: Arc<ClientConfig>,
-    http1: Arc<ClientConfig>,
-    http2: Arc<ClientConfig>,
+    made: TlsProfile,
 }
 
 impl Way {
@@ -54,9 +49,12 @@ impl Profiles {
             return profile.name.clone();
         }
         known.named += 1;
-        let profile = Profile::new(known.named.to_string(), tls);
-        let name = profile.name.clone();
-        known.profiles.push(profile);
+        let name = known.named.to_string();
+        known.profiles.push(Profile {
+            name: name.clone(),
+            tls: Arc::clone(tls),
+            made: TlsProfile::new(tls.config()),
+        });
         name
     }
 
@@ -67,36 +65,15 @@ impl Profiles {
         known.profiles.retain(is_wanted);
     }
 
-    fn config(&self, name: &str, protocols: Protocols) -> Option<Arc<ClientConfig>> {
+    fn find(&self, name: &str) -> Option<TlsProfile> {
         let known = self.known();
         let mut profiles = known.profiles.iter();
         let profile = profiles.find(|profile| profile.name == name)?;
-        Some(Arc::clone(profile.offering(protocols)))
+        Some(profile.made.clone())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Profile {
-    fn new(name: String, tls: &Arc<ClientTls>) -> Self {
-        let offering = |protocols: Protocols| tls.offering(protocols.names());
-        Self {
-            name,
-            tls: Arc::clone(tls),
-            none: offering(Protocols::None),
-            http1: offering(Protocols::Http1),
-            http2: offering(Protocols::Http2),
-        }
-    }
-
-    fn offering(&self, protocols: Protocols) -> &Arc<ClientConfig> {
-        match protocols {
-            Protocols::Http1 => &self.http1,
-            Protocols::Http2 => &self.http2,
-            _ => &self.none,
-        }
     }
 }
 
@@ -114,21 +91,13 @@ impl Connect for Way {
         tls: &Tls,
         protocols: Protocols,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let unusable = |text: String| io::Error::new(io::ErrorKind::Unsupported, text);
-        let profile = tls.profile_name();
-        let config = self.0.config(profile, protocols);
+        let name = tls.profile_name();
         // It has gone with its group, a moment before the check does.
-        let config = config.ok_or_else(|| unusable(format!("no TLS settings {profile:?}")))?;
-        let name = ServerName::try_from(tls.name().to_owned())
-            .map_err(|_| unusable(format!("{:?} is no name for TLS", tls.name())))?;
-        let stream = TlsConnector::from(config).connect(name, plain).await?;
-        let chosen = stream.get_ref().1.alpn_protocol();
-        match protocols {
-            Protocols::Http2 if chosen != Some(b"h2") => {
-                Err(io::Error::other("the server does not offer HTTP/2"))
-            }
-            _ => Ok(stream),
-        }
+        let profile = self.0.find(name).ok_or_else(|| {
+            let text = format!("no TLS settings {name:?}");
+            io::Error::new(io::ErrorKind::Unsupported, text)
+        })?;
+        profile.secure(plain, tls.name(), protocols).await
     }
 }
 
@@ -147,11 +116,10 @@ mod tests {
         assert_eq!(profiles.name_of(&again), name);
         let second = profiles.name_of(&other);
         assert_ne!(second, name);
-        let offered = profiles.config(&name, Protocols::Http2).unwrap();
-        assert_eq!(offered.alpn_protocols, [b"h2"]);
+        assert!(profiles.find(&name).is_some());
         profiles.retain(&[&second]);
-        assert!(profiles.config(&name, Protocols::None).is_none());
-        assert!(profiles.config(&second, Protocols::None).is_some());
+        assert!(profiles.find(&name).is_none());
+        assert!(profiles.find(&second).is_some());
         // A name that has gone is never given again.
         assert!(![&name, &second].contains(&&profiles.name_of(&one)));
     }
