@@ -12,6 +12,7 @@ pub mod memory;
 mod outliers;
 mod rate;
 pub mod standing;
+mod start;
 mod threads;
 mod upkeep;
 mod worker;
@@ -23,13 +24,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use risefall::judge::Judge;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::admin::Report;
 use crate::admin::operator::Operator;
 use crate::net::inherit::{self, Heirloom, Inherited};
 use crate::net::listen::{BindError, Bound};
@@ -38,14 +38,12 @@ use crate::net::resolve::dns::DnsNames;
 use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::counters::Counters;
-use crate::telemetry::tally::Tallies;
 use crate::upstream::check::Checks;
 use crate::upstream::evidence::Evidences;
 use clients::Clients;
 use force::Difference;
 pub use force::{Changes, InForce, Listener};
-use standing::Standings;
-use threads::Door;
+pub use start::{start, start_with};
 pub(crate) use upkeep::now_s;
 use worker::Command;
 
@@ -182,122 +180,6 @@ impl Services {
             is_admin_needed: false,
         }
     }
-}
-
-/// Starts `plan`: listens, and serves until [`Running::drain`] or [`Running::cut`].
-///
-/// If the admin address cannot be had, the proxy goes on without it, unless it
-/// [is needed](Services::is_admin_needed); see [`Running::admin_error`].
-///
-/// # Errors
-///
-/// A listener or a thread cannot be had.
-pub fn start(plan: Plan, services: Services) -> Result<Running, StartError> {
-    start_with(plan, services, Inherited::default())
-}
-
-/// Starts `plan` on the sockets that are `inherited`, as far as it asks for their addresses; the
-/// others are closed.
-///
-/// # Errors
-///
-/// Those of [`start`].
-pub fn start_with(
-    plan: Plan,
-    services: Services,
-    mut inherited: Inherited,
-) -> Result<Running, StartError> {
-    let workers = plan.threads;
-    let Difference {
-        listeners, bound, ..
-    } = Difference::of(&plan, &[], None, &mut inherited).map_err(StartError::Bind)?;
-    for one in &inherited.listeners {
-        tracing::warn!(address = %one.said, "a socket was passed that nothing listens on");
-    }
-    let admin_socket = inherited.admin.take();
-    let (admin_door, admin_error) = match plan
-        .admin()
-        .map(|admin| Door::open(&admin.at, admin_socket))
-    {
-        Some(Ok(door)) => (Some(door), None),
-        Some(Err(error)) if services.is_admin_needed => return Err(StartError::Admin(error)),
-        Some(Err(error)) => (None, Some(error)),
-        None => (None, None),
-    };
-    let admin = admin_door.as_ref().and_then(Door::address);
-    let admin_path = admin_door.as_ref().and_then(Door::path);
-    let admin_copy = admin_door.as_ref().and_then(Door::copy);
-    let (leaving, is_leaving) = watch::channel(false);
-    let (order, orders) = watch::channel(Order::Serve);
-    let (draining, is_draining) = watch::channel(false);
-    let cut = Arc::new(AtomicUsize::new(0));
-    let own = listeners.iter().map(|one| one.address).chain(admin);
-    let force = InForce {
-        own: own.collect(),
-        listeners,
-        judge: services.judge,
-        tallies: force::tallies(&plan, &Tallies::default()),
-        plan: Arc::new(plan),
-        generation: 1,
-    };
-    let force = Arc::new(ArcSwap::from_pointee(force));
-    let memory = Arc::new(memory::Guard::new(workers));
-    let evidences = Arc::<Evidences>::default();
-    let checks = Arc::new(Checks::new(force.load().plan.limits.checks));
-    let renewed = Arc::<Notify>::default();
-    let counters: Arc<[_]> = (0..workers).map(|_| Arc::default()).collect();
-    let shared = Arc::new(Shared {
-        force: Arc::clone(&force),
-        names: Arc::clone(&services.names),
-        access: services.access,
-        clients: Arc::default(),
-        memory: Arc::clone(&memory),
-        evidences: Arc::clone(&evidences),
-        checks: Arc::clone(&checks),
-        renewed: Arc::clone(&renewed),
-        counters: Arc::clone(&counters),
-        cut: Arc::clone(&cut),
-    });
-    let (alive, all_ended) = mpsc::channel(1);
-    let (mut threads, mut senders) = (Vec::new(), Vec::new());
-    for index in 0..workers {
-        let (sender, commands) = mpsc::unbounded_channel();
-        senders.push(sender);
-        let shared = Arc::clone(&shared);
-        let (orders, alive) = (orders.clone(), alive.clone());
-        threads.push(threads::spawn(index, shared, orders, commands, alive)?);
-    }
-    drop(alive);
-    if let Some(door) = admin_door {
-        let report = Report {
-            force: Arc::clone(&force),
-            standings: Standings::new(evidences, checks),
-            counters: Arc::clone(&counters),
-            memory,
-            draining: is_draining,
-            operator: services.operator,
-            names: services.names,
-            started: Instant::now(),
-        };
-        threads.push(threads::spawn_admin(door, report, all_ended, is_leaving)?);
-    }
-    let running = Running {
-        force,
-        counters,
-        renewed,
-        workers: senders,
-        admin,
-        admin_path,
-        admin_error,
-        admin_copy,
-        leaving,
-        order,
-        draining,
-        cut,
-        threads,
-    };
-    running.give_out(bound);
-    Ok(running)
 }
 
 impl Running {

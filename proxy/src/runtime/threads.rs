@@ -38,6 +38,37 @@ pub(super) fn spawn(
     })
 }
 
+/// The workers' threads.
+pub(super) struct Crew {
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) senders: Vec<mpsc::UnboundedSender<Command>>,
+    /// Ends when the last worker has.
+    pub(super) all_ended: mpsc::Receiver<Infallible>,
+}
+
+impl Crew {
+    /// Starts that many.
+    pub(super) fn start(
+        workers: usize,
+        shared: &Arc<Shared>,
+        orders: &watch::Receiver<Order>,
+    ) -> io::Result<Self> {
+        let (alive, all_ended) = mpsc::channel(1);
+        let (mut threads, mut senders) = (Vec::new(), Vec::new());
+        for index in 0..workers {
+            let (sender, commands) = mpsc::unbounded_channel();
+            senders.push(sender);
+            let (shared, orders, alive) = (Arc::clone(shared), orders.clone(), alive.clone());
+            threads.push(spawn(index, shared, orders, commands, alive)?);
+        }
+        Ok(Self {
+            threads,
+            senders,
+            all_ended,
+        })
+    }
+}
+
 /// Where the admin API listens.
 pub(super) enum Door {
     Tcp(Bound),
