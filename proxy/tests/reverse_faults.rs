@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 use risefall::{Cause, Policy, State};
 use risefall_proxy::plan::Draft;
 use sites::{
-    answering, get, lasting, ok, resetting, resetting_behind, saying, silent, site_by, site_of,
-    with_body,
+    answering, get, lasting, ok, resetting, resetting_behind, route_to, saying, server_of, silent,
+    site_by, site_of, with_body,
 };
 use support::{Client, DeadPort, Origin, SOON, black_hole, until};
+use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
 async fn a_server_that_refuses_costs_no_client_anything_and_is_left_alone_after_three() {
@@ -398,4 +399,33 @@ async fn what_is_said_before_the_answer_is_dropped() {
         assert_eq!((answer.status(), answer.text()), (200, "good"));
     }
     assert_eq!(bad.connections(), 1);
+}
+
+#[tokio::test]
+async fn interim_answers_without_an_end_are_no_answer_and_leave_others_their_turn() {
+    let endless = Origin::start(|mut client: Client| async move {
+        client.head().await;
+        let hint = format!(
+            "HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n",
+            "a".repeat(4000)
+        );
+        let hints = hint.repeat(16);
+        while client.stream.write_all(hints.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let good = answering(ok("good")).await;
+    let proxy = site_of(&[endless.address], |draft| {
+        let mut other = draft.upstreams[0].clone();
+        "other".clone_into(&mut other.name);
+        other.servers = vec![server_of(good.address)];
+        draft.upstreams.push(other);
+        let route = route_to("/good", "other");
+        draft.sites[0].routes.insert(0, route);
+    });
+    let mut client = proxy.connect().await;
+    client.send(get("/")).await;
+    until(|| endless.connections() == 1).await;
+    assert_eq!(proxy.ask(get("/good")).await.text(), "good");
+    assert_eq!(client.response().await.status(), 502);
+    assert_eq!(endless.connections(), 1);
 }

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use crate::net::stream::Stream;
 use crate::net::ticks::Span;
 use crate::serve::session::Session;
-use crate::upstream::pool::Lease;
+use crate::upstream::pool::{Lease, Paced};
 
 /// A server's connection that has left HTTP.
 pub(super) struct Switched {
@@ -80,8 +80,8 @@ impl Switched {
     /// as long as `self` lives.
     pub(super) async fn stream(&mut self, session: &Session) -> Option<(Stream, Vec<u8>)> {
         let upgraded = session.flow.watch.guard(&mut self.on_upgrade).await?.ok()?;
-        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-        Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+        let parts = upgraded.downcast::<TokioIo<Paced>>().ok()?;
+        Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
     }
 }
 

@@ -15,6 +15,7 @@
 //! may do its work instead: see `pool/wire.rs`.
 
 mod lease;
+mod pace;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -33,9 +34,11 @@ use crate::net::stream::Stream;
 use crate::net::ticks::{Span, Ticks};
 use crate::upstream::upload::Upload;
 use lease::{Single, Turn, Way};
+use pace::Wait;
 use wire::Wire;
 
 pub use lease::{Held, Lease};
+pub(crate) use pace::Paced;
 
 /// One worker's open connections.
 #[derive(Clone)]
@@ -204,7 +207,8 @@ impl Pool {
         stream: Stream,
         address: SocketAddr,
     ) -> hyper::Result<Lease> {
-        let io = TokioIo::new(stream);
+        let wait = Wait::new();
+        let io = TokioIo::new(Paced::new(stream, &wait));
         let (sender, connection) = self.shared.h1.handshake::<_, Upload>(io).await?;
         let wire = Rc::new(Wire::new(address, connection.with_upgrades()));
         let driven = {
@@ -214,6 +218,7 @@ impl Pool {
         let single = Single {
             sender,
             wire,
+            wait,
             since: self.shared.ticks.now(),
             _driver: Driver::of(driven),
         };

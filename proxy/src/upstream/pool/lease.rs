@@ -12,6 +12,7 @@ use hyper::client::conn::{TrySendError, http1};
 use hyper::{Request, Response};
 use risefall::Outcome;
 
+use super::pace::Wait;
 use super::wire::Wire;
 use super::{Driver, Shareable, Shared, Shelf};
 use crate::net::ticks::{Ticks, Watch};
@@ -49,6 +50,7 @@ pub(super) enum Way {
 pub(super) struct Single {
     pub(super) sender: http1::SendRequest<Upload>,
     pub(super) wire: Rc<Wire>,
+    pub(super) wait: Wait,
     /// The tick at which it came.
     pub(super) since: u64,
     pub(super) _driver: Driver,
@@ -138,7 +140,8 @@ impl Held {
                 // Written in that moment, because it is large and is not moved about.
                 let mut sent = pin!(single.sender.try_send_request(write()));
                 let wire = &single.wire;
-                poll_fn(|cx| {
+                single.wait.begin();
+                let sent = poll_fn(|cx| {
                     let sent = match wire.is_borrowed() {
                         true => wire.poll_for(cx, |cx| sent.as_mut().poll(cx)),
                         false => sent.as_mut().poll(cx),
@@ -147,8 +150,10 @@ impl Held {
                         Poll::Ready(sent) => Poll::Ready(Some(sent)),
                         Poll::Pending => watch.poll_due(cx).map(|()| None),
                     }
-                })
-                .await
+                });
+                let sent = sent.await;
+                single.wait.end();
+                sent
             }
             Way::H2(turn) => {
                 let mut sender = turn.connection.sender.clone();
