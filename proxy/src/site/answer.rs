@@ -46,9 +46,11 @@ pub(super) struct Questioner {
 
 impl Questioner {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let kind = headers.get(CONTENT_TYPE);
+        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let behind = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
         Self {
-            is_grpc: kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")),
+            // Not that of gRPC-Web, whose clients read a status and trailers of another form.
+            is_grpc: matches!(behind, Some([] | [b'+' | b';' | b' ', ..])),
             id: None,
         }
     }
@@ -190,6 +192,8 @@ mod tests {
             Questioner::of(&headers).is_grpc
         };
         assert!(of("application/grpc") && of("application/grpc+proto"));
+        assert!(of("application/grpc; charset=utf-8"));
+        assert!(!of("application/grpc-web") && !of("application/grpc-web+proto"));
         assert!(!of("text/plain") && !Questioner::of(&HeaderMap::new()).is_grpc);
     }
 
