@@ -166,7 +166,7 @@ fn sticky(app: &mut UpstreamDraft) {
     app.sticky = Some(Sticky {
         cookie: "srv".to_owned(),
         max_age: None,
-        secure: false,
+        secure: None,
     });
 }
 

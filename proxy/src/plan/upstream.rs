@@ -77,15 +77,15 @@ pub struct Retries {
     pub body_bytes: usize,
 }
 
-/// A cookie that names a server without telling which it is.
+/// A cookie that names a server, by a number made of its address: whoever can guess that can tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sticky {
     /// The cookie's name.
     pub cookie: String,
     /// How long a client keeps it; `None` for its session.
     pub max_age: Option<Duration>,
-    /// Whether it is marked for TLS alone.
-    pub secure: bool,
+    /// Whether it is marked for TLS alone; `None` for clients that came by TLS.
+    pub secure: Option<bool>,
 }
 
 /// Requests that wait for a server.

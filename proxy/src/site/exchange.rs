@@ -441,7 +441,8 @@ impl<'a> Exchange<'a> {
         }
         let cookie = to.behind.upstream.sticky.as_ref().and_then(|sticky| {
             let member = lease.busy.as_ref()?.member();
-            sticky::write(sticky, self.had, member.number())
+            let is_tls = to.asked.is_tls();
+            sticky::write(sticky, self.had, member.number(), is_tls)
         });
         let mut reply = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             self.switch(to.ready, Response::from_parts(parts, body), lease)?

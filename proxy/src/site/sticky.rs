@@ -1,7 +1,8 @@
 //! The cookie by which a client keeps its server (RFC 6265).
 //!
-//! It holds the server's number on the hash ring, which tells nothing of its address. A client may
-//! write what it likes there: at worst it chooses a server that others are given by chance.
+//! It holds the server's number on the hash ring, which is made of its address: whoever can guess that
+//! can tell that it is right. A client may write what it likes there: at worst it chooses a server
+//! that others are given by chance.
 
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue};
@@ -16,8 +17,13 @@ pub(super) fn read(sticky: &Sticky, headers: &HeaderMap) -> Option<u64> {
     u64::from_str_radix(value, 16).ok().filter(|_| is_ours)
 }
 
-/// The cookie for a client that `had` another server, or none.
-pub(super) fn write(sticky: &Sticky, had: Option<u64>, now: u64) -> Option<HeaderValue> {
+/// The cookie for a client that `had` another server, or none; `is_tls` tells how it came.
+pub(super) fn write(
+    sticky: &Sticky,
+    had: Option<u64>,
+    now: u64,
+    is_tls: bool,
+) -> Option<HeaderValue> {
     if had == Some(now) {
         return None;
     }
@@ -28,7 +34,7 @@ pub(super) fn write(sticky: &Sticky, had: Option<u64>, now: u64) -> Option<Heade
     if let Some(age) = sticky.max_age {
         cookie.push_str(&format!("; Max-Age={}", age.as_secs()));
     }
-    if sticky.secure {
+    if sticky.secure.unwrap_or(is_tls) {
         cookie.push_str("; Secure");
     }
     HeaderValue::try_from(cookie).ok()
@@ -61,7 +67,7 @@ mod tests {
         Sticky {
             cookie: "srv".to_owned(),
             max_age: Some(Duration::from_secs(60)),
-            secure: true,
+            secure: Some(true),
         }
     }
 
@@ -74,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back_wherever_it_stands() {
-        let written = write(&sticky(), None, 0xbeef).unwrap();
+        let written = write(&sticky(), None, 0xbeef, false).unwrap();
         let written = written.to_str().unwrap();
         assert_eq!(
             written,
@@ -94,6 +100,24 @@ mod tests {
     }
 
     #[test]
+    fn it_is_for_tls_alone_where_it_came_by_tls_or_that_was_said() {
+        for (said, is_tls, is_secure) in [
+            (None, true, true),
+            (None, false, false),
+            (Some(true), false, true),
+            (Some(false), true, false),
+        ] {
+            let sticky = Sticky {
+                secure: said,
+                ..sticky()
+            };
+            let written = write(&sticky, None, 1, is_tls).unwrap();
+            let written = written.to_str().unwrap();
+            assert_eq!(written.ends_with("; Secure"), is_secure, "{said:?}");
+        }
+    }
+
+    #[test]
     fn another_cookie_or_a_made_up_value_names_nobody() {
         for cookie in [
             "xsrv=000000000000beef",
@@ -104,6 +128,10 @@ mod tests {
         ] {
             assert_eq!(read(&sticky(), &headers(&[cookie])), None, "{cookie}");
         }
-        assert_eq!(write(&sticky(), Some(7), 7), None, "it has it already");
+        assert_eq!(
+            write(&sticky(), Some(7), 7, true),
+            None,
+            "it has it already"
+        );
     }
 }

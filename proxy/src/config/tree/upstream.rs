@@ -190,7 +190,7 @@ pub struct Retries {
     pub body_size: Said<Bytes>,
 }
 
-/// A cookie that names a server without telling which it is.
+/// A cookie that names a server, by a number made of its address: whoever can guess that can tell.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sticky {
@@ -199,9 +199,9 @@ pub struct Sticky {
     /// How long a client keeps it. Default: for its session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Said<Duration>>,
-    /// Whether it is marked for TLS alone.
-    #[serde(default)]
-    pub secure: bool,
+    /// Whether it is marked for TLS alone. Default: for clients that came by TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure: Option<bool>,
 }
 
 /// Requests that wait for a server.

@@ -220,7 +220,7 @@ mod tests {
             sticky: Some(Sticky {
                 cookie: "s".to_owned(),
                 max_age: Some(Duration::ZERO),
-                secure: false,
+                secure: None,
             }),
             queue: Queue {
                 timeout: Duration::ZERO,
