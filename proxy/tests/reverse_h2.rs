@@ -256,6 +256,30 @@ async fn an_answer_with_two_lengths_is_not_passed_on() {
 }
 
 #[tokio::test]
+async fn an_answer_without_content_has_no_length() {
+    let origin = Origin::start(|mut client: Client| async move {
+        loop {
+            client.head().await;
+            let told = "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n";
+            client.send(told).await;
+        }
+    })
+    .await;
+    let proxy = h2c(&origin, |_| ());
+    for method in ["GET", "HEAD"] {
+        let client = H2::connect(proxy.address).await;
+        let uri = "http://shop.example/";
+        let asked = Request::builder().method(method).uri(uri).body(());
+        let answer = client.ask(asked.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 204);
+        assert_eq!(answer.field("content-length"), None, "{method}");
+        let asked = format!("{method} / HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+        let head = proxy.ask(asked).await.head;
+        assert_eq!(field(&head, "content-length"), None, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_is_not_taken_faster_than_the_server_takes_it() {
     for is_h2 in [false, true] {
         let origin = Origin::start(move |mut client: Client| async move {

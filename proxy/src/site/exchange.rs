@@ -448,6 +448,11 @@ impl<'a> Exchange<'a> {
             self.switch(to.ready, Response::from_parts(parts, body), lease)?
         } else {
             hop::strip_seen(&mut parts.headers, parts.version, seen);
+            if parts.status == StatusCode::NO_CONTENT && seen.has(Seen::LENGTH) {
+                // It has no body, whatever is said of one (RFC 9110 §8.6); by HTTP/2 that is an
+                // error of the stream.
+                parts.headers.remove(CONTENT_LENGTH);
+            }
             // Which version the server speaks is nobody's business.
             parts.version = Version::HTTP_11;
             parts.extensions.clear();
