@@ -31,7 +31,7 @@ use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use sites::{site_by, site_of};
 use support::{Client, Origin, PATIENCE, Proxy, SOON, echo_heads, field};
-use tls::{Folder, accept, shake, shown, speak_tls, try_shake};
+use tls::{Folder, accept, gullible, shake, shown, speak_tls, try_shake};
 use tokio::net::TcpStream;
 
 const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -117,6 +117,18 @@ async fn a_host_that_the_certificate_does_not_cover_is_misdirected() {
     ] {
         client.send(get(host)).await;
         assert_eq!(client.response().await.status(), status, "{host}");
+    }
+    // One that no certificate is for is shown the first, and knows it.
+    let stranger = gullible(&config);
+    for (sni, host, status) in [
+        ("z.example", "z.example", 200),
+        ("z.example", "c.example", 421),
+        ("z.example", "y.example", 421),
+        ("127.0.0.1", "z.example", 200),
+    ] {
+        let mut client = shake(proxy.address, &stranger, sni).await;
+        client.send(get(host)).await;
+        assert_eq!(client.response().await.status(), status, "{sni} {host}");
     }
     let config = folder.client(ANY, BOTH);
     let client = shake(proxy.address, &config, "a.example").await;
