@@ -560,6 +560,9 @@ async fn a_guarded_folder_is_guarded_in_every_spelling() {
         let known = proxy.ask(folder::ask("GET", path, fields)).await;
         assert_eq!(known.text(), "secret", "{path}");
     }
+    for path in ["//team@x/a.txt", "/team@x//a.txt", "//%7bt}//a.txt"] {
+        assert_eq!(proxy.ask(folder::get(path)).await.status(), 401, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@
 //!   backslash, or by parameters behind it (`..;x`).
 //!
 //! Rules in a plan have the same form, so that both sides of a comparison do. Paths are compared with
-//! more escapes undone ([`compared`]): what is behind a route may undo them all, and must not be
-//! reached around one by `%40` in place of `@`.
+//! more escapes undone and with repeated slashes as one ([`compared`]): what is behind a route may do
+//! both, and must not be reached around one by `%40` in place of `@` or by `//`.
 
 use std::borrow::Cow;
 
@@ -32,12 +32,32 @@ pub fn normal(path: &str) -> Result<Cow<'_, str>, PathError> {
 }
 
 /// `path`, which is in normal form, as it is compared with others: with every escape of a visible
-/// ASCII character undone but those of `%`, `/` and `\\`, which would be read as something else.
+/// ASCII character undone but those of `%`, `/` and `\\`, which would be read as something else, and
+/// with one slash where there are several.
 #[must_use]
 pub fn compared(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') {
+    let mut behind = path.bytes().skip(1);
+    // Without a branch, which becomes vector code.
+    let is_other = path.bytes().fold(false, |found, byte| {
+        found | (byte == b'%') | ((byte == b'/') & (behind.next() == Some(b'/')))
+    });
+    if !is_other {
         return Cow::Borrowed(path);
     }
+    let mut text = unescaped(path);
+    let mut before = '\0';
+    text.retain(|now| std::mem::replace(&mut before, now) != '/' || now != '/');
+    Cow::Owned(text)
+}
+
+/// Where the segments of `path` begin, however many slashes are in front of each.
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = usize> {
+    let slashes = path.match_indices('/').map(|(at, _)| at);
+    slashes.filter(|&at| !path.get(..at).unwrap_or_default().ends_with('/'))
+}
+
+/// With the escapes undone that mean the same.
+fn unescaped(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     let mut rest = path;
     while let Some((before, behind)) = rest.split_once('%') {
@@ -54,7 +74,7 @@ pub fn compared(path: &str) -> Cow<'_, str> {
         }
     }
     text.push_str(rest);
-    Cow::Owned(text)
+    text
 }
 
 /// Why a path is refused.
@@ -296,6 +316,9 @@ mod tests {
             ("/a%20b%C3%A4", "/a%20b%C3%A4"),
             ("/a%2Fb%5Cc%25d", "/a%2Fb%5Cc%25d"),
             ("/%2540", "/%2540"),
+            ("//a///b/", "/a/b/"),
+            ("//", "/"),
+            ("/a//%40//%2F/", "/a/@/%2F/"),
             ("/a", "/a"),
         ] {
             assert_eq!(compared(path), same);

@@ -10,7 +10,7 @@ use hyper::http::uri::PathAndQuery;
 use super::target::Asked;
 use crate::error::Fault;
 use crate::plan::site::{Edits, Rewrite, Site};
-use crate::proto::path::compared;
+use crate::proto::path::{compared, segments};
 
 /// What a server is asked for, when a client asks for `target`, which is in normal form; `None` if
 /// that is the same.
@@ -53,8 +53,7 @@ pub fn target(rewrite: &Rewrite, target: &PathAndQuery) -> Result<Option<PathAnd
 fn strip<'a>(prefix: &str, path: &'a str) -> &'a str {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     // As many segments, in whatever spelling.
-    let segments = prefix.matches('/').count();
-    let end = path.match_indices('/').nth(segments).map(|(at, _)| at);
+    let end = segments(path).nth(segments(prefix).count());
     let (front, rest) = path
         .split_at_checked(end.unwrap_or(path.len()))
         .unwrap_or((path, ""));
@@ -212,6 +211,9 @@ mod tests {
             ("/api", "/x/api", "/x/api"),
             ("/api", "/api//evil.example", "/evil.example"),
             ("/api", "/api///", "/"),
+            ("/api", "//api/x", "/x"),
+            ("/a/b", "/a//%62///x", "/x"),
+            ("/a/b", "//a/c/b", "//a/c/b"),
             ("/", "/x", "/x"),
             ("/", "//evil.example", "/evil.example"),
             ("/api", "*", "*"),

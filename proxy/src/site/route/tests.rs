@@ -151,7 +151,7 @@ fn the_exact_path_then_the_longest_prefix() {
     for (path, name) in [
         ("/", "root"),
         ("/x", "root"),
-        ("//api", "root"),
+        ("//api", "api"),
         ("/api", "api"),
         ("/api?x", "api"),
         ("/api/", "api"),
@@ -299,11 +299,11 @@ fn what_is_about_the_server_goes_where_all_paths_go() {
 fn longest<'a>(rules: &'a [String], path: &str) -> &'a str {
     let exact = rules
         .iter()
-        .find(|rule| rule.strip_prefix('=') == Some(path));
+        .find(|rule| rule.strip_prefix('=').map(compared).as_deref() == Some(path));
     let prefixes = rules
         .iter()
-        .filter(|rule| !rule.starts_with('=') && holds(rule, path));
-    let longest = prefixes.rev().max_by_key(|rule| rule.len());
+        .filter(|rule| !rule.starts_with('=') && holds(&compared(rule), path));
+    let longest = prefixes.rev().max_by_key(|rule| compared(rule).len());
     exact.or(longest).map_or("none", String::as_str)
 }
 
@@ -325,7 +325,7 @@ fn the_search_finds_what_the_rule_says() {
             let path = path(8);
             assert_eq!(
                 get(&table, &path),
-                longest(&rules, &path),
+                longest(&rules, &compared(&path)),
                 "{path} {rules:?}"
             );
         }
