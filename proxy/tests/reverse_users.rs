@@ -8,12 +8,16 @@
     clippy::unwrap_used
 )]
 
+#[path = "support/folder.rs"]
+mod folder;
 #[path = "support/sites.rs"]
 mod sites;
 mod support;
 
+use folder::Folder;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderValue};
+use risefall_proxy::plan::files::Cors;
 use risefall_proxy::plan::site::PathRule;
 use risefall_proxy::plan::users::Users;
 use risefall_proxy::plan::{ActionDraft, RouteDraft};
@@ -108,4 +112,54 @@ async fn a_server_may_have_credentials_of_the_routes_own() {
         .text()
         .to_ascii_lowercase();
     assert!(told.contains("authorization: bearer own"), "{told}");
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_before_anybody_is_asked() {
+    let folder = Folder::with(&[("a.txt", "a")]);
+    let shown = |cors: Cors| {
+        folder.shown_with(|draft, _| {
+            let mut route = closed(folder.route("/in"));
+            route.rewrite.strip_prefix = Some("/in".to_owned());
+            if let Some(ActionDraft::Files(files)) = &mut route.action {
+                files.cors = cors;
+            }
+            draft.sites[0].routes.push(route);
+        })
+    };
+    let (here, there) = (
+        "Origin: https://a.example\r\n",
+        "Origin: https://b.example\r\n",
+    );
+    let asks =
+        "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n";
+    let origins = Cors::Origins(vec![HeaderValue::from_static("https://a.example")]);
+    for (cors, method, fields, status, origin) in [
+        (&origins, "OPTIONS", [here, asks], 204, "https://a.example"),
+        (&origins, "OPTIONS", [there, asks], 401, ""),
+        (&origins, "OPTIONS", [here, ""], 401, "https://a.example"),
+        (&origins, "OPTIONS", ["", asks], 401, ""),
+        (&origins, "GET", [here, asks], 401, "https://a.example"),
+        (&origins, "GET", [here, ""], 401, "https://a.example"),
+        (&origins, "GET", [there, ""], 401, ""),
+        (&origins, "GET", [here, ALICE], 200, "https://a.example"),
+        (&Cors::Any, "OPTIONS", [there, asks], 204, "*"),
+        (&Cors::Any, "OPTIONS", ["", asks], 401, "*"),
+        (&Cors::Any, "GET", [there, ""], 401, "*"),
+        (&Cors::Off, "OPTIONS", [here, asks], 401, ""),
+    ] {
+        let proxy = shown(cors.clone());
+        let asked = folder::ask(method, "/in/a.txt", &fields.concat());
+        let response = proxy.ask(asked).await;
+        assert_eq!(response.status(), status, "{cors:?} {method} {fields:?}");
+        let field = |name| support::field(&response.head, name);
+        let allowed = field("access-control-allow-origin").unwrap_or_default();
+        assert_eq!(allowed, origin, "{cors:?} {method} {fields:?}");
+        let told = field("access-control-allow-headers");
+        assert_eq!(told, (status == 204).then_some("authorization"));
+        assert_eq!(field("www-authenticate").is_some(), status == 401);
+        if status == 401 && matches!(cors, Cors::Origins(_)) {
+            assert_eq!(field("vary"), Some("origin"), "{method} {fields:?}");
+        }
+    }
 }

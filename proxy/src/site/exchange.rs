@@ -224,15 +224,31 @@ impl<'a> Exchange<'a> {
         session.note_service(Some(&ready.service), asked.authority());
         session.flow.watch.bound(ready.request);
         session.request_time.set(ready.times.request);
-        let users = &ready.route.users;
-        if !users.is_empty() {
-            let Some(user) = guard::user(users, &parts.headers) else {
-                let response = answer::who(ready.site.name(), &self.questioner, session);
-                return Ok(Decision::Answer(response));
-            };
-            session.note_user(user);
+        if let Some(response) = self.guard(ready, parts) {
+            return Ok(Decision::Answer(response));
         }
         self.act(ready, asked, client, parts, body)
+    }
+
+    /// Asks who it is, where the route is for users; `None` if that is known, or need not be.
+    fn guard(&self, ready: &Ready, parts: &Parts) -> Option<Response<Reply>> {
+        let (users, folder) = (&ready.route.users, ready.folder.as_deref());
+        let (method, headers) = (&parts.method, &parts.headers);
+        if users.is_empty() {
+            return None;
+        }
+        if folder.is_some_and(|folder| folder.answers_preflight(method, headers)) {
+            return None;
+        }
+        if let Some(user) = guard::user(users, headers) {
+            self.session.note_user(user);
+            return None;
+        }
+        let mut response = answer::who(ready.site.name(), &self.questioner, self.session);
+        if let Some(folder) = folder {
+            folder.allow_origin(method, headers, &mut response);
+        }
+        Some(response)
     }
 
     /// Does what the route says.

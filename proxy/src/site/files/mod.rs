@@ -6,11 +6,13 @@
 //! - `shelf`: what was asked for lately, ready to be sent.
 //! - `choose`: which file is for a request, and in which form it is sent.
 //! - `reply`: the response with it: conditions, ranges, fields.
+//! - `cors`: whether pages of other origins may read it.
 //! - [`kind`], [`cache_rule`], [`encode`], [`listing`]: what a file is, how long it may be kept by
 //!   others, how it is compressed, and how a folder looks.
 
 pub mod cache_rule;
 mod choose;
+mod cors;
 pub mod encode;
 mod fetch;
 pub mod kind;
@@ -26,7 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, HeaderValue};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use tokio::sync::Semaphore;
 
@@ -167,7 +169,7 @@ impl Folder {
                 response
             }
         };
-        reply::allow_origin(&self.files.cors, ask, response.headers_mut());
+        self.allow_origin(ask.method, ask.headers, &mut response);
         Ok(response)
     }
 
@@ -318,11 +320,6 @@ fn options(ask: &Ask<'_>) -> Response<Reply> {
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static(METHODS));
     response
-}
-
-/// Whether a page of another origin asks what it may do (Fetch §3.2.2).
-fn is_preflight(ask: &Ask<'_>) -> bool {
-    *ask.method == Method::OPTIONS && ask.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 const METHODS: &str = "GET, HEAD, OPTIONS";

@@ -7,11 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, ORIGIN,
-    RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
@@ -21,8 +19,8 @@ use super::listing::{self, Order};
 use super::open::Look;
 use super::packing::Packing;
 use super::shelf::{Content, Item, bare};
-use super::{Ask, Folder, METHODS, cache_rule, is_preflight, kind};
-use crate::plan::files::{Cors, Files};
+use super::{Ask, Folder, cache_rule, kind};
+use crate::plan::files::Files;
 use crate::proto::byteranges::Multipart;
 use crate::proto::coding::{Accepted, Coding};
 use crate::proto::precondition::{self, Validators, Verdict};
@@ -363,36 +361,6 @@ fn response(
     *response.status_mut() = status;
     *response.headers_mut() = fields;
     response
-}
-
-/// Lets pages of other origins read the answer, if there is such a rule (Fetch §3.2).
-pub(super) fn allow_origin(cors: &Cors, ask: &Ask<'_>, headers: &mut HeaderMap) {
-    let allowed = match cors {
-        Cors::Off => return,
-        Cors::Any => HeaderValue::from_static("*"),
-        Cors::Origins(origins) => {
-            headers.append(VARY, HeaderValue::from(ORIGIN));
-            let origin = ask.headers.get(ORIGIN);
-            match origin.filter(|origin| origins.contains(origin)) {
-                Some(origin) => origin.clone(),
-                None => return,
-            }
-        }
-    };
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-    if is_preflight(ask) {
-        let methods = HeaderValue::from_static(METHODS);
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
-        if let Some(asked) = ask.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-            // A field more changes nothing about a file.
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-        }
-        let age = HeaderValue::from_static("86400");
-        headers.insert(ACCESS_CONTROL_MAX_AGE, age);
-        return;
-    }
-    let exposed = HeaderValue::from_static("Accept-Ranges, Content-Encoding, Content-Range, ETag");
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
 }
 
 fn etag_of(stamp: &Stamp, coding: Option<Coding>) -> HeaderValue {
