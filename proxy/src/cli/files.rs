@@ -13,10 +13,10 @@ use super::common::{Common, form, listen};
 use crate::config::scalar::{
     FileName, FilePath, Form as _, Origin, Said, Secret, TryFile, UserName,
 };
+use crate::config::tree::Tree;
 use crate::config::tree::files::{CacheControl, Cors, Files, Links};
 use crate::config::tree::site::{Route, Site, SiteTls};
 use crate::config::tree::users::{Password, PasswordFile};
-use crate::config::tree::{Tree, True};
 
 /// Show the files of a folder: HTTP/1.1 and HTTP/2, ranges, compression, listings.
 ///
@@ -144,7 +144,7 @@ impl Serve {
             compress: !self.no_compress,
             cache_control: self.cache_control.clone().map(Said).map(CacheControl::All),
             cors: self.cors.as_ref().map(|origins| match &origins[..] {
-                [] => Cors::Any(True),
+                [] => Cors::All(true),
                 origins => Cors::Origins(origins.iter().cloned().map(Said).collect()),
             }),
             ..Files::default()
@@ -291,7 +291,7 @@ mod tests {
             (&["--cors=https://a.example"], false),
         ] {
             let cors = route(flags).files.unwrap().cors.unwrap();
-            assert_eq!(matches!(cors, Cors::Any(_)), is_any, "{flags:?}");
+            assert_eq!(matches!(cors, Cors::All(true)), is_any, "{flags:?}");
         }
         let error = tree(&["--cors=*"]).unwrap_err();
         assert!(error.contains("cors = true"), "{error}");

@@ -183,9 +183,9 @@ files = { cache_control = 3, cors = \"*\" }
         "16:27: site.a.route[2].files.cache_control: found 3, expected the value of a field: \
          printable ASCII, no space at its ends, or a list of these: { files = PATTERN, value = \
          VALUE }",
-        "16:37: site.a.route[2].files.cors: found \"*\", expected true, or a list of these: an \
-         origin such as https://app.example.com, in lower case and without a path; `cors = true` \
-         is for all",
+        "16:37: site.a.route[2].files.cors: found \"*\", expected true or false, or a list of \
+         these: an origin such as https://app.example.com, in lower case and without a path; \
+         `cors = true` is for all",
     ];
     let expected: Vec<_> = expected
         .iter()

@@ -53,8 +53,8 @@ pub(super) fn of_route(place: &str, said: &Route, refused: &mut Vec<Refused>) ->
             .filter_map(|(status, path)| Some((status.parse().ok()?, path.0.0.clone())))
             .collect(),
         cors: match &said.cors {
-            None => Cors::Off,
-            Some(tree::Cors::Any(_)) => Cors::Any,
+            None | Some(tree::Cors::All(false)) => Cors::Off,
+            Some(tree::Cors::All(true)) => Cors::Any,
             Some(tree::Cors::Origins(list)) => Cors::Origins(
                 // What was read as an origin can be sent as one.
                 (list.iter())

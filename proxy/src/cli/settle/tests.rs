@@ -327,6 +327,10 @@ fn a_folder_is_shown_as_usual_unless_said_otherwise() {
     let root = folder.0.path().join("public");
     assert!(matches!(&route.action, Action::Files(files) if **files == Files::of(root)));
     assert!(route.users.is_empty());
+    let none = format!("{text}files = {{ cors = false }}\n");
+    let none = folder.settle(&none).unwrap().plan;
+    let none = none.sites().next().unwrap().routes().next().unwrap();
+    assert!(matches!(&none.action, Action::Files(files) if files.cors == Cors::Off));
     let all = "[site.a.route.files]\ncache_control = \"no-cache\"\ncors = true\n";
     let plan = folder.settle(&format!("{text}{all}")).unwrap().plan;
     let route = plan.sites().next().unwrap().routes().next().unwrap();

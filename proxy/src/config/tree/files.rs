@@ -7,7 +7,6 @@ use hyper::header::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choice::True;
 use crate::config::scalar::{FileName, FilePath, MediaType, Origin, Said, TryFile};
 
 /// How the files of `root` are shown.
@@ -47,8 +46,8 @@ pub struct Files {
     #[schemars(extend("propertyNames" = {"format": "error-status"}))]
     #[schemars(extend("x-expected" = "a table of statuses, each with the path of a file"))]
     pub error_pages: BTreeMap<String, Said<FilePath>>,
-    /// Pages of which other origins may read the answers (CORS): `true` for all, or a list.
-    /// Default: none.
+    /// Pages of which other origins may read the answers (CORS): `true` for all, `false` for none,
+    /// or a list. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 }
@@ -92,8 +91,8 @@ pub struct CacheRule {
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum Cors {
-    /// Any.
-    Any(True),
+    /// All, or none.
+    All(bool),
     /// These.
     Origins(#[schemars(length(min = 1))] Vec<Said<Origin>>),
 }
