@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use risefall_proxy::cli;
 
 /// Connections come and go by the million, each with a few small allocations, all freed on the
@@ -11,5 +10,5 @@ use risefall_proxy::cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run(cli::Arguments::parse())
+    cli::run(cli::Arguments::of_process())
 }

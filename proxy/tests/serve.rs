@@ -100,6 +100,11 @@ fn what_is_wrong_exits_with_2_and_says_what_would_be_right() {
         (&["serve", "--links", "some"], "inside, all, off"),
         (&["serve", "--index", "a/b"], "such as index.html"),
         (&["serve", "--cors=*"], "https://app.example.com"),
+        (
+            &["serve", "--cors", "http://A.example"],
+            "https://app.example.com",
+        ),
+        (&["serve", "https://a.example"], "--cors=https://a.example"),
         (&["serve", "--user", "hunter2"], "NAME:PASSWORD"),
         (
             &["serve", "--user-file", "a:/no/file"],
@@ -135,7 +140,8 @@ fn it_prints_a_file_that_says_the_same_and_no_password() {
     let root = folder.path().to_str().unwrap();
     let file = format!("bob:{root}/password");
     for arguments in [
-        &["serve", root][..],
+        &["serve", "--cors", "https://a.example", root][..],
+        &["serve", root],
         &[
             "serve",
             root,

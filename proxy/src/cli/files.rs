@@ -1,10 +1,12 @@
 //! `risefall serve`: a folder and flags to the tree that a file would say.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use hyper::header::HeaderValue;
 
@@ -25,7 +27,7 @@ use crate::config::tree::users::{Password, PasswordFile};
 #[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
     /// The folder
-    #[arg(value_name = "DIR", default_value = ".")]
+    #[arg(value_name = "DIR", default_value = ".", value_parser = PathBufValueParser::new().try_map(folder))]
     dir: PathBuf,
 
     /// Address to listen on; may be given more than once. Port 0 lets the system choose
@@ -75,7 +77,7 @@ pub(super) struct Serve {
     #[arg(long)]
     h2c: bool,
 
-    /// Let pages of other origins read the files: of all, or of those behind a = (https://HOST)
+    /// Let pages of other origins read the files: of all, or of those that are said (https://HOST)
     #[arg(long, value_name = "ORIGIN,...", num_args = 0.., require_equals = true, value_delimiter = ',', value_parser = form::<Origin>)]
     cors: Option<Vec<Origin>>,
 
@@ -188,6 +190,43 @@ impl From<Choice> for Links {
     }
 }
 
+/// The words of a command line, with the origins behind `--cors` joined to it.
+///
+/// The flag may stand alone, so the parser takes a word behind it for the folder, unless there is a
+/// `=` between them. A word with `://` in it is no folder that somebody means: one that is called so can
+/// be said with one slash.
+pub(super) fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut all: Vec<OsString> = Vec::new();
+    let mut are_flags = true;
+    for word in words {
+        are_flags &= word != "--";
+        let is_ours = are_flags && all.get(1).is_some_and(|command| command == "serve");
+        match all.last_mut() {
+            Some(flag) if is_ours && flag == "--cors" && is_url(&word) => {
+                flag.push("=");
+                flag.push(word);
+            }
+            _ => all.push(word),
+        }
+    }
+    all
+}
+
+fn is_url(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| word.contains("://"))
+}
+
+/// What is no folder in any case.
+fn folder(path: PathBuf) -> Result<PathBuf, String> {
+    match is_url(path.as_os_str()) {
+        false => Ok(path),
+        true => Err(format!(
+            "expected a folder; an origin whose pages may read the files is said by --cors={}",
+            path.display()
+        )),
+    }
+}
+
 /// The same path wherever it is read.
 fn whole(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or(path.to_owned())
@@ -281,6 +320,48 @@ mod tests {
             matches!(files.cache_control, Some(CacheControl::All(value)) if value.0 == "max-age=60")
         );
         assert!(matches!(files.cors, Some(Cors::Origins(list)) if list.len() == 2));
+    }
+
+    #[test]
+    fn an_origin_behind_cors_is_its_value_and_no_folder() {
+        let joined = |words: &[&str]| {
+            let words = joined(words.iter().map(OsString::from));
+            let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+            words.join(" ")
+        };
+        for (words, same) in [
+            (
+                &["risefall", "serve", "--cors", "https://a.example", "."][..],
+                "--cors=https://a.example .",
+            ),
+            (
+                &["risefall", "serve", ".", "--cors", "http://a,http://b"],
+                ". --cors=http://a,http://b",
+            ),
+            (&["risefall", "serve", "--cors", "folder"], "--cors folder"),
+            (
+                &["risefall", "serve", "--cors=http://a", "folder"],
+                "--cors=http://a folder",
+            ),
+            (
+                &["risefall", "serve", "--", "--cors", "http://a"],
+                "-- --cors http://a",
+            ),
+            (
+                &["risefall", "proxy", "--cors", "http://a"],
+                "--cors http://a",
+            ),
+        ] {
+            let same = format!("{} {} {same}", words[0], words[1]);
+            assert_eq!(joined(words), same);
+        }
+        for flags in [
+            &["https://a.example"][..],
+            &["--cors=http://b", "https://a.example"],
+        ] {
+            let error = tree(flags).unwrap_err();
+            assert!(error.contains("--cors=https://a.example"), "{error}");
+        }
     }
 
     #[test]

@@ -46,6 +46,14 @@ pub struct Arguments {
     command: Option<Command>,
 }
 
+impl Arguments {
+    /// Those of this process; where they are wrong, or ask for help, that ends here.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::parse_from(files::joined(std::env::args_os()))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a forward proxy: HTTP, CONNECT and SOCKS5 on one port
