@@ -167,9 +167,12 @@ impl Serve {
         };
         for said in &self.user {
             // What is wrong with it is told without it.
-            let (name, password) = said.reveal().split_once(':').unwrap_or_default();
-            let name = UserName::read(name).ok().filter(|_| !password.is_empty());
-            let name = name.ok_or("--user: expected NAME:PASSWORD")?;
+            let expected = "--user: expected NAME:PASSWORD";
+            let (name, password) = said.reveal().split_once(':').ok_or(expected)?;
+            let name = UserName::read(name).map_err(|_| expected)?;
+            if password.is_empty() {
+                return Err(NO_PASSWORD.to_owned());
+            }
             add(name, Password::Here(Secret::new(password.to_owned())))?;
         }
         for (name, path) in &self.user_file {
@@ -245,6 +248,8 @@ fn user_file(text: &str) -> Result<(UserName, PathBuf), String> {
     Ok((form(name)?, form(file)?))
 }
 
+const NO_PASSWORD: &str = "--user: there is no password behind the colon; expected NAME:PASSWORD, \
+                           or --user-file NAME:FILE";
 /// The name of the site.
 pub(super) const SITE: &str = "files";
 
@@ -390,6 +395,8 @@ mod tests {
             assert!(error.contains("NAME:PASSWORD"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
+        let error = tree(&["--user", "alice:"]).unwrap_err();
+        assert!(error.contains("no password behind the colon"), "{error}");
         assert!(tree(&["--user", "a:b", "--user-file", "a:c"]).is_err());
         assert!(tree(&["--user-file", "a"]).is_err());
         assert!(tree(&["--user-file", ":a"]).is_err());

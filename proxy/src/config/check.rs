@@ -267,11 +267,7 @@ impl<'a> Checker<'a> {
             return true;
         };
         if schema["writeOnly"] == true && text == HIDDEN {
-            let message = format!(
-                "found {HIDDEN:?}, which is shown in the place of a secret, expected the secret \
-                 itself, best from the environment: \"${{NAME}}\""
-            );
-            self.refuse(node, place, message);
+            self.refuse_hidden(node, place);
             return false;
         }
         if let Some(options) = schema["enum"].as_array() {
@@ -290,7 +286,10 @@ impl<'a> Checker<'a> {
             .as_u64()
             .is_some_and(|least| (text.len() as u64) < least)
         {
-            self.refuse_type(node, schema, place);
+            match schema["writeOnly"] == true {
+                true => self.refuse_secret(node, place, "an empty text"),
+                false => self.refuse_type(node, schema, place),
+            }
             return false;
         }
         let form = schema["format"].as_str().unwrap_or_default();
@@ -316,6 +315,18 @@ impl<'a> Checker<'a> {
             false => found(node),
         };
         let message = format!("found {found}, expected {}", expected(schema));
+        self.refuse(node, place, message);
+    }
+
+    fn refuse_hidden(&mut self, node: &Node, place: &str) {
+        let found = format!("{HIDDEN:?}, which is shown in the place of a secret");
+        self.refuse_secret(node, place, &found);
+    }
+
+    fn refuse_secret(&mut self, node: &Node, place: &str, found: &str) {
+        let message = format!(
+            "found {found}, expected the secret itself, best from the environment: \"${{NAME}}\""
+        );
         self.refuse(node, place, message);
     }
 

@@ -178,8 +178,8 @@ files = { cache_control = 3, cors = \"*\" }
          file below root, such as /404.html, as it stands in a URL",
         "12:9: site.a.route[1].files.cors[0]: found \"*\", expected an origin such as \
          https://app.example.com, in lower case and without a path; `cors = true` is for all",
-        "14:9: site.a.route[1].users.alice: found a text, expected a text, best from the \
-         environment: \"${NAME}\"",
+        "14:9: site.a.route[1].users.alice: found an empty text, expected the secret \
+         itself, best from the environment: \"${NAME}\"",
         "16:27: site.a.route[2].files.cache_control: found 3, expected the value of a field: \
          printable ASCII, no space at its ends, or a list of these: { files = PATTERN, value = \
          VALUE }",
