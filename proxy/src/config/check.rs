@@ -16,7 +16,7 @@ use super::load::join_place;
 use super::mistake::{self, Mistake};
 use super::node::{Entry, Node, Value};
 use super::scalar;
-use super::scalar::HIDDEN;
+use super::scalar::{Form as _, HIDDEN, OwnField, holds_credentials};
 use super::source::Sources;
 use super::tree::{Tree, UNBUILT};
 
@@ -197,6 +197,10 @@ impl<'a> Checker<'a> {
                     help: None,
                     also: None,
                 });
+                return false;
+            }
+            if is_hidden_field(entry, schema) {
+                self.refuse_hidden(&entry.node, &whole);
                 return false;
             }
             return self.check(&mut entry.node, others, &whole);
@@ -463,6 +467,16 @@ fn is_unbuilt(place: &str, key: &str) -> bool {
 fn is_secret(place: &str) -> bool {
     let is_last = place.rsplit('.').next().is_some_and(mistake::is_secret);
     is_last || place.split('.').skip(2).any(mistake::is_secret)
+}
+
+/// Whether it is a field of HTTP with what is shown in the place of its value.
+fn is_hidden_field(entry: &Entry, schema: &Json) -> bool {
+    let names = schema
+        .get("propertyNames")
+        .and_then(|names| names.get("format"));
+    let is_field = names.is_some_and(|form| form == OwnField::NAME);
+    let is_hidden = matches!(&entry.node.value, Value::Text(text) if text == HIDDEN);
+    is_field && is_hidden && holds_credentials(&entry.key)
 }
 
 /// Whether a key may be one of a table whose keys are the operator's.

@@ -26,8 +26,8 @@ pub use file::{ErrorStatus, Extension, FileName, FilePath, MediaType, Origin, Tr
 pub use http::{Location, OwnField, Percent, RequestPath, RoutePath, Statuses};
 pub use name::{Authority, CertName, CookieName, HashBy, Parameter, Service, SiteHost, UserName};
 pub use octets::{BodyPattern, Octets};
-pub(in crate::config) use secret::HIDDEN;
 pub use secret::{Fields, Secret};
+pub(in crate::config) use secret::{HIDDEN, holds_credentials};
 
 /// A form of text.
 pub trait Form: Sized {

@@ -328,11 +328,30 @@ fn what_is_shown_in_the_place_of_a_secret_is_none() {
             "[[site.a.route]]\nusers = { alice = \"<hidden>\" }\n",
             "site.a.route[0].users.alice: ",
         ),
+        (
+            "[[site.a.route]]\nrequest_headers = { set = { authorization = \"<hidden>\" } }\n",
+            "site.a.route[0].request_headers.set.authorization: ",
+        ),
+        (
+            "[[site.a.route]]\n[site.a.route.response_headers.add]\nSet-Cookie = \"<hidden>\"\n",
+            "3:14: site.a.route[0].response_headers.add.Set-Cookie: ",
+        ),
+        (
+            "[upstream.a]\nservers = [\"a:1\"]\ncheck = { headers = { x-api-key = \"<hidden>\" } }\n",
+            "upstream.a.check.headers.x-api-key: ",
+        ),
     ] {
         let told = loaded(text).finish().unwrap_err().to_string();
         assert!(told.contains(place), "{told}");
         let message = "found \"<hidden>\", which is shown in the place of a secret";
         assert!(told.contains(message), "{told}");
+    }
+    // What nothing hides may be called so.
+    for text in [
+        "[[site.a.route]]\nrequest_headers = { set = { x-a = \"<hidden>\" } }\n",
+        "[[site.a.route]]\nheaders = { authorization = \"<hidden>\" }\n",
+    ] {
+        assert_eq!(mistakes(text), [""; 0], "{text}");
     }
 }
 

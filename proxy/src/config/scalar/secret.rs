@@ -79,8 +79,7 @@ impl Fields {
 
     fn shown(&self) -> impl Iterator<Item = (&str, String)> {
         self.0.iter().map(|(name, value)| {
-            let is_secret = CREDENTIALS.contains(&name.to_ascii_lowercase().as_str());
-            let shown = match is_secret {
+            let shown = match holds_credentials(name) {
                 true => HIDDEN.to_owned(),
                 false => value.0.show(),
             };
@@ -121,9 +120,15 @@ impl JsonSchema for Fields {
     }
 }
 
+/// Whether the value of the field `name` lets somebody in.
+pub(in crate::config) fn holds_credentials(name: &str) -> bool {
+    let mut known = CREDENTIALS.iter();
+    known.any(|known| known.eq_ignore_ascii_case(name))
+}
+
 pub(in crate::config) const HIDDEN: &str = "<hidden>";
 /// Fields whose values let somebody in.
-pub(in crate::config) const CREDENTIALS: &[&str] = &[
+const CREDENTIALS: &[&str] = &[
     "authorization",
     "cookie",
     "proxy-authorization",
