@@ -496,7 +496,7 @@ async fn several_roots_have_their_prefixes() {
         route.rewrite.strip_prefix = Some("/docs".to_owned());
         let mut barred = docs.route("/docs/private");
         barred.matches.path = PathRule::Prefix("/docs/private".to_owned());
-        barred.matches.methods = vec![hyper::Method::PUT];
+        barred.matches.methods = vec![hyper::Method::OPTIONS];
         draft.sites[0].routes.extend([route, barred]);
     });
     assert_eq!(proxy.ask(folder::get("/a.txt")).await.text(), "main");

@@ -127,6 +127,12 @@ pub enum PlanFault {
     /// A change of the path where none is looked for.
     #[error("is of use beside upstream or root alone")]
     NotAsked,
+    /// A folder for requests of which it answers none.
+    #[error(
+        "files are read alone, so each of these requests would be answered with 405; expected GET, \
+         HEAD or OPTIONS among them, or no methods"
+    )]
+    NotRead,
     /// A parent that would be asked without the TLS that it is meant to speak.
     #[error("the servers of {name} are spoken to by TLS, which a parent cannot be")]
     ParentTls {

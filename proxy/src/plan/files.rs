@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use glob::Pattern;
-use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
 
 /// What a route shows of a folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +130,9 @@ impl Candidate {
         }
     }
 }
+
+/// What may be done with a file.
+pub const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::OPTIONS];
 
 /// Whether the last segment has a dot in it, as the name of a file has.
 fn has_extension(path: &str) -> bool {

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 
 use super::{Asking, EndpointExplanation, Question, SiteExplanation, files};
 use crate::admin::Report;
@@ -15,6 +15,7 @@ use crate::admin::status::{AddressStatus, CheckStatus};
 use crate::error::Fault;
 use crate::net::guard::{Guard, Verdict};
 use crate::net::resolve::Resolver;
+use crate::plan::files::METHODS;
 use crate::plan::site::{Action, Route, Site};
 use crate::plan::{Balance, Engine, Front, Upstream};
 use crate::proto::Host;
@@ -114,7 +115,7 @@ impl Inside<'_> {
         let found = found?;
         told.route = Some(found.matches.to_string());
         if let Action::Files(_) = &found.action
-            && !READ.contains(request.method())
+            && !METHODS.contains(request.method())
         {
             return Err(format!("only {READ_WORDS} are taken there (405)"));
         }
@@ -284,7 +285,6 @@ fn named(host: &str) -> &str {
 }
 
 /// How files are asked for.
-const READ: [Method; 3] = [Method::GET, Method::HEAD, Method::OPTIONS];
 const READ_WORDS: &str = "GET, HEAD, OPTIONS";
 /// For whom a request is where nobody says.
 const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::{Draft, Errors};
 use crate::net::tls::{Identity, Versions};
 use crate::plan::error::PlanFault;
-use crate::plan::files::Files;
+use crate::plan::files::{self, Files};
 use crate::plan::site::{
     Action, Edits, HostPattern, Match, PathRule, Rewrite, Route, RouteTimeouts, SiteTls,
 };
@@ -139,6 +139,13 @@ impl Draft {
                 self.check_upstream_name(format!("{place}.upstream"), name, errors);
             }
             Some(action) => check_unsent(place, action, &route.rewrite, errors),
+        }
+        let methods = &route.matches.methods;
+        if let Some(ActionDraft::Files(_)) = &route.action
+            && !methods.is_empty()
+            && !methods.iter().any(|method| files::METHODS.contains(method))
+        {
+            errors.add(format!("{place}.methods"), PlanFault::NotRead);
         }
         if let Some(prefix) = &route.rewrite.strip_prefix
             && !leads(prefix, &route.matches.path)

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use hyper::Method;
+
 use super::super::tests::said;
 use super::*;
 use crate::net::tls::fixture::Folder;
@@ -315,6 +317,36 @@ fn what_is_stripped_is_what_every_path_of_the_route_begins_with() {
         };
         let resolved = draft(vec![shop]).resolve();
         assert_eq!(resolved.is_ok(), is_right, "{path} {prefix}");
+    }
+}
+
+#[test]
+fn a_folder_is_for_requests_that_read() {
+    for (methods, is_right) in [
+        (&[][..], true),
+        (&[Method::GET], true),
+        (&[Method::OPTIONS], true),
+        (&[Method::POST, Method::HEAD], true),
+        (&[Method::POST], false),
+        (&[Method::PUT, Method::DELETE], false),
+    ] {
+        let action = ActionDraft::Files(Files::of("/srv".into()));
+        let mut route = RouteDraft::of(PathRule::Prefix("/".to_owned()), action);
+        route.matches.methods = methods.to_vec();
+        let shop = SiteDraft {
+            routes: vec![route],
+            ..site("shop", &["0.0.0.0:80"])
+        };
+        let resolved = draft(vec![shop]).resolve();
+        let told = resolved.map(|_| ()).map_err(|errors| errors[0].to_string());
+        assert_eq!(told.is_ok(), is_right, "{methods:?}: {told:?}");
+        if let Err(told) = told {
+            assert!(told.starts_with("site.shop.route[0].methods: "), "{told}");
+            assert!(
+                told.contains("405") && told.contains("expected GET"),
+                "{told}"
+            );
+        }
     }
 }
 
