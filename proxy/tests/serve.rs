@@ -193,3 +193,52 @@ fn it_prints_a_file_that_says_the_same_and_no_password() {
         }
     }
 }
+
+#[test]
+fn a_page_that_is_not_there_yet_is_a_warning_and_no_mistake() {
+    let folder = folder();
+    let file = folder.path().join("risefall.toml");
+    let said = "\
+[admin]
+listen = \"off\"
+[site.home]
+listen = \"127.0.0.1:0\"
+[[site.home.route]]
+root = \".\"
+[site.home.route.files]
+try_files = [\"{path}\", \"/index.html\", \"/app.html\"]
+error_pages = { 403 = \"/index.html\", 404 = \"/404.html\" }
+";
+    std::fs::write(&file, said).unwrap();
+    let lines = [
+        ("8:39: site.home.route[0].files.try_files[2]", "/app.html"),
+        (
+            "9:44: site.home.route[0].files.error_pages.404",
+            "/404.html",
+        ),
+    ];
+    let lines = lines.map(|(place, page)| {
+        let file = file.display();
+        format!("{file}:{place}: found {page:?}, but there is no such file")
+    });
+    let check = || risefall(&["check", "-c", file.to_str().unwrap()]);
+    let checked = check();
+    assert_eq!(checked.status.code(), Some(0));
+    let told = text(&checked.stderr);
+    assert_eq!(told.matches("warning").count(), 2, "{told}");
+    assert!(told.ends_with("nothing is wrong\n"), "{told}");
+    let running = Running::run(&file);
+    for line in lines {
+        assert!(told.contains(&format!("warning: {line}")), "{line}\n{told}");
+        let summary = &running.summary;
+        assert!(summary.contains(&format!("  warning  {line}")), "{summary}");
+    }
+    for page in ["app.html", "404.html"] {
+        std::fs::write(folder.path().join(page), "").unwrap();
+    }
+    assert!(!text(&check().stderr).contains("warning"));
+    let spa = ["--listen", "127.0.0.1:0", "--spa", "--index", "home.html"];
+    let summary = start(&folder, &spa).summary.clone();
+    let line = "  warning  --spa: found \"/home.html\", but there is no such file";
+    assert!(summary.contains(line), "{summary}");
+}

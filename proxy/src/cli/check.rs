@@ -13,7 +13,8 @@ use crate::config::scalar;
 
 /// Tell all that is wrong with a configuration file, and start nothing.
 ///
-/// Exit codes: 0 nothing is wrong, 2 something is.
+/// Exit codes: 0 nothing is wrong, 2 something is. A file that is missing and may come later is a
+/// warning.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Check {
@@ -35,6 +36,9 @@ impl Check {
                 return ExitCode::from(2);
             }
         };
+        for warning in &said.warnings {
+            say(format_args!("warning: {warning}\n"));
+        }
         if !self.print {
             say(format_args!("{}: nothing is wrong", self.config.display()));
             return ExitCode::SUCCESS;

@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod health;
 mod manual;
+mod missing;
 mod proxy;
 mod reload;
 mod reverse;

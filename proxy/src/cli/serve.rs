@@ -27,8 +27,8 @@ use crate::units;
 
 /// Serves what `source` says until told to stop.
 pub(super) fn run(source: Source) -> ExitCode {
-    let (mut settings, fingerprint) = match source.read() {
-        Ok(said) => (said.settings, said.fingerprint),
+    let (mut settings, fingerprint, warnings) = match source.read() {
+        Ok(said) => (said.settings, said.fingerprint, said.warnings),
         Err(mistakes) => {
             match source {
                 Source::File(_) => say(mistakes.trim_end()),
@@ -49,7 +49,7 @@ pub(super) fn run(source: Source) -> ExitCode {
         }
     };
     let (access, flush) = access.unzip();
-    let served = serve(source, settings, fingerprint, access, levels);
+    let served = serve(source, settings, (fingerprint, &warnings), access, levels);
     drop(flush);
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -161,7 +161,7 @@ struct Control {
 fn serve(
     source: Source,
     settings: Settings,
-    fingerprint: u64,
+    (fingerprint, warnings): (u64, &[String]),
     access: Option<AccessLog>,
     levels: Levels,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -195,7 +195,7 @@ fn serve(
         let running = runtime::start_with(settings.plan.clone(), services, inherited)?;
         // Before anybody is told that it runs, so that no change is missed either.
         let watch = Watch::new(&source, settings.watch, fingerprint);
-        say(summary::of(&settings.plan, &settings.policy, &running).trim_end());
+        say(summary::of(&settings, &running, warnings).trim_end());
         let mut control = Control {
             watch,
             source,
@@ -375,6 +375,9 @@ impl Control {
         self.log = settings.log;
         self.watch
             .follow(&self.source, settings.watch, said.fingerprint);
+        for warning in &said.warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(format!("{changes}\n"))
     }
 

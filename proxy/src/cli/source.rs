@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::missing;
 use super::settle::{Refused, Settings, settle};
 use crate::config::{self, Tree};
 use crate::plan::PlanFault;
@@ -22,6 +23,8 @@ pub(super) struct Said {
     pub(super) tree: Tree,
     /// That of [`Look`].
     pub(super) fingerprint: u64,
+    /// What may run as it is, but should be known: each in one line, with its place.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Source {
@@ -35,6 +38,9 @@ impl Source {
             Self::File(path) => read_file(path),
             Self::Flags(tree) => match settle(tree) {
                 Ok(settings) => Ok(Said {
+                    warnings: (missing::of(&settings.plan).iter())
+                        .map(|one| format!("{}: {}", flag_of(&one.place), one.message))
+                        .collect(),
                     settings,
                     tree: (**tree).clone(),
                     fingerprint: 0,
@@ -89,12 +95,20 @@ fn read_file(path: &Path) -> Result<Said, String> {
             None
         }
     };
+    let warnings = settings
+        .as_ref()
+        .map(|settings| missing::of(&settings.plan));
+    let warnings = warnings.unwrap_or_default().into_iter();
+    let warnings = warnings
+        .map(|one| loaded.line(&one.place, one.message))
+        .collect();
     let tree = loaded.finish().map_err(|mistakes| mistakes.to_string())?;
     let settings = settings.ok_or_else(|| format!("{} cannot be run", path.display()))?;
     Ok(Said {
         settings,
         tree,
         fingerprint,
+        warnings,
     })
 }
 
@@ -120,17 +134,6 @@ fn is_consequence(refused: &Refused, loaded: &config::Loaded) -> bool {
 
 /// The same in the words of the flags.
 fn in_flags(refused: &Refused) -> String {
-    let flag = FLAGS.iter().find(|(place, _)| {
-        let rest = refused.place.strip_prefix(place);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
-    });
-    let flag = match flag {
-        Some((_, flag)) => (*flag).to_owned(),
-        None => match refused.place.rsplit_once('.') {
-            Some((_, key)) => format!("--{}", key.replace('_', "-")),
-            None => refused.place.clone(),
-        },
-    };
     match &refused.fault {
         Some(PlanFault::OpenProxy { listener }) => format!(
             "{listener} can be reached from other machines, so anybody could use this proxy to \
@@ -138,7 +141,22 @@ fn in_flags(refused: &Refused) -> String {
             listener.port()
         ),
         Some(PlanFault::AdminInTheOpen { .. }) => refused.message.clone(),
-        _ => format!("{flag}: {}", refused.message),
+        _ => format!("{}: {}", flag_of(&refused.place), refused.message),
+    }
+}
+
+/// The flag that says what a place says in a file.
+fn flag_of(place: &str) -> String {
+    let flag = FLAGS.iter().find(|(known, _)| {
+        let rest = place.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+    });
+    match flag {
+        Some((_, flag)) => (*flag).to_owned(),
+        None => match place.rsplit_once('.') {
+            Some((_, key)) => format!("--{}", key.replace('_', "-")),
+            None => place.to_owned(),
+        },
     }
 }
 
@@ -154,6 +172,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("site.files.tls.key", "--tls-key"),
     ("site.files.route[0].root", "DIR"),
     ("site.files.route[0].users", "--user-file"),
+    ("site.files.route[0].files.try_files", "--spa"),
     ("upstream.servers.servers", "--to"),
     ("upstream.servers.tls", "--to-tls"),
     ("admin.listen", "--admin"),

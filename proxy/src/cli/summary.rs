@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use risefall::{Policy, Recovery};
 
 use super::VERSION;
+use super::settle::Settings;
 use super::{files, reverse};
 use crate::plan::files::{Cors, Files, Links};
 use crate::plan::site::{Action, HostPattern, SiteTls};
@@ -13,15 +14,21 @@ use crate::plan::{Access, Engine, Forward, Front, Plan, Site};
 use crate::runtime::Running;
 use crate::units;
 
-/// Says what listens where, who may use it for what, and how to try it.
-pub(super) fn of(plan: &Plan, policy: &Policy, running: &Running) -> String {
+/// Says what listens where, who may use it for what, what should be known, and how to try it.
+pub(super) fn of(settings: &Settings, running: &Running, warnings: &[String]) -> String {
     let mut out = format!("risefall {VERSION}\n");
     // Writing to a string does not fail.
-    let _ = write_to(&mut out, plan, policy, running);
+    let _ = write_to(&mut out, settings, running, warnings);
     out
 }
 
-fn write_to(out: &mut String, plan: &Plan, policy: &Policy, running: &Running) -> std::fmt::Result {
+fn write_to(
+    out: &mut String,
+    settings: &Settings,
+    running: &Running,
+    warnings: &[String],
+) -> std::fmt::Result {
+    let plan = &settings.plan;
     let force = running.in_force();
     let is_alone = plan.forwards().count() == 1;
     for forward in plan.forwards() {
@@ -37,8 +44,11 @@ fn write_to(out: &mut String, plan: &Plan, policy: &Policy, running: &Running) -
         write_rules(out, forward)?;
     }
     write_fronts(out, plan, running)?;
+    for warning in warnings {
+        writeln!(out, "  warning  {warning}")?;
+    }
     if plan.forwards().count() + plan.upstreams().count() > 0 {
-        write_policy(out, policy)?;
+        write_policy(out, &settings.policy)?;
     }
     write_rest(out, plan, running)
 }

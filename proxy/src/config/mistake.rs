@@ -43,14 +43,7 @@ impl Mistakes {
 
     /// Each in one line: `risefall.toml:14:13: health.max_fails: found "two", expected ...`.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.list.iter().map(|mistake| {
-            let source = mistake.at.and_then(|at| self.sources.get(at.file));
-            let place = source.zip(mistake.at).map(|(source, at)| {
-                let (line, column) = position(&source.text, at.start);
-                format!("{}:{line}:{column}: ", source.path.display())
-            });
-            format!("{}{}", place.unwrap_or_default(), mistake.title())
-        })
+        self.list.iter().map(|mistake| mistake.line(&self.sources))
     }
 
     fn shown(&self, mistake: &Mistake, one_line: &str) -> String {
@@ -81,6 +74,16 @@ impl Mistakes {
 }
 
 impl Mistake {
+    /// In one line, with where it is.
+    pub(super) fn line(&self, sources: &Sources) -> String {
+        let source = self.at.and_then(|at| sources.get(at.file));
+        let place = source.zip(self.at).map(|(source, at)| {
+            let (line, column) = position(&source.text, at.start);
+            format!("{}:{line}:{column}: ", source.path.display())
+        });
+        format!("{}{}", place.unwrap_or_default(), self.title())
+    }
+
     fn title(&self) -> String {
         if self.place.is_empty() {
             return self.message.clone();

@@ -78,15 +78,25 @@ impl Loaded {
 
     /// Adds what somebody else found wrong at `place`.
     pub fn refuse(&mut self, place: &str, message: String) {
+        let mistake = self.found(place, message);
+        self.mistakes.push(mistake);
+    }
+
+    /// What somebody else has to say of `place`, in one line with where that is.
+    #[must_use]
+    pub fn line(&self, place: &str, message: String) -> String {
+        self.found(place, message).line(&self.sources)
+    }
+
+    fn found(&self, place: &str, message: String) -> Mistake {
         let place = self.as_written(place);
-        let at = self.said.find(&place).map(|(at, _)| at);
-        self.mistakes.push(Mistake {
-            at,
+        Mistake {
+            at: self.said.find(&place).map(|(at, _)| at),
             place,
             message,
             help: None,
             also: None,
-        });
+        }
     }
 
     /// A place as the file has it: what was refused of a list is not in the tree, so the elements
