@@ -101,6 +101,9 @@ pub enum Fault {
     /// There is hardly any memory left.
     #[error("memory is short")]
     Memory,
+    /// There is no descriptor or no memory left to open a file with.
+    #[error("a file cannot be opened: {0}; {remedy}", remedy = remedy(.0))]
+    Exhausted(#[source] io::Error),
     /// The parent proxy would not open a tunnel.
     #[error("the parent {address} answered {status}")]
     Parent {
@@ -202,6 +205,15 @@ pub enum Side {
 }
 
 impl Fault {
+    /// A file could not be had because of `error`.
+    #[must_use]
+    pub fn of_file(error: io::Error) -> Self {
+        match is_exhausted(&error) {
+            true => Self::Exhausted(error),
+            false => Self::Internal(error),
+        }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn side(&self) -> Side {
@@ -215,9 +227,11 @@ impl Fault {
             | Self::Misdirected
             | Self::TooLarge
             | Self::Loop { .. } => Side::Client,
-            Self::Stranger { .. } | Self::Prohibited { .. } | Self::Limit { .. } | Self::Memory => {
-                Side::Operator
-            }
+            Self::Stranger { .. }
+            | Self::Prohibited { .. }
+            | Self::Limit { .. }
+            | Self::Memory
+            | Self::Exhausted(_) => Side::Operator,
             Self::Connect {
                 how: NoStream::Ours,
                 ..
@@ -259,7 +273,11 @@ impl Fault {
             // Who was waited for is the client: see `side`.
             Self::Idle { .. } => 408,
             Self::NameTimedOut { .. } | Self::HeadTimedOut { .. } | Self::Overlong { .. } => 504,
-            Self::Limit { .. } | Self::Memory | Self::NoServer { .. } | Self::Full { .. } => 503,
+            Self::Limit { .. }
+            | Self::Memory
+            | Self::Exhausted(_)
+            | Self::NoServer { .. }
+            | Self::Full { .. } => 503,
             // What the client might do about it is told; that we are not known there is not.
             Self::Parent { status, .. } => match status {
                 403 | 503 | 504 => *status,
@@ -309,7 +327,7 @@ impl Fault {
                 _ => "destination_unavailable",
             },
             Self::Broken { .. } => "http_response_incomplete",
-            Self::Limit { .. } | Self::Memory => "connection_limit_reached",
+            Self::Limit { .. } | Self::Memory | Self::Exhausted(_) => "connection_limit_reached",
             Self::Idle { .. } => "connection_read_timeout",
             Self::Cut(_) => "connection_terminated",
             Self::Internal(_) => "proxy_internal_error",
@@ -376,7 +394,7 @@ impl Fault {
                     u64::try_from(seconds).unwrap_or(u64::MAX).max(1)
                 }))
             }
-            Self::Limit { .. } | Self::Memory | Self::Full { .. } => Some(1),
+            Self::Limit { .. } | Self::Memory | Self::Exhausted(_) | Self::Full { .. } => Some(1),
             _ => None,
         }
     }
@@ -504,9 +522,42 @@ pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     )
 }
 
+/// Whether this process or its host is out of what a file is opened with; that passes.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    is_out_of_files(error) || Errno::from_io_error(error) == Some(Errno::NOMEM)
+}
+
+/// What an operator can do about it.
+fn remedy(exhausted: &io::Error) -> &'static str {
+    match Errno::from_io_error(exhausted) {
+        Some(Errno::MFILE) => {
+            "raise the limit on open files (ulimit -n, LimitNOFILE), or lower limits.connections \
+             and limits.file_cache"
+        }
+        Some(Errno::NFILE) => "raise the limit on open files of the host (fs.file-max)",
+        _ => "give the process or the host more memory, or lower limits.connections",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_used_up_is_told_to_come_back_for_and_how_to_have_more_of() {
+        for (errno, remedy) in [
+            (Errno::MFILE, "ulimit -n"),
+            (Errno::NFILE, "fs.file-max"),
+            (Errno::NOMEM, "memory"),
+        ] {
+            let fault = Fault::of_file(errno.into());
+            assert_eq!((fault.status(), fault.retry_after()), (503, Some(1)));
+            assert_eq!(fault.level(), tracing::Level::WARN);
+            assert!(fault.to_string().contains(remedy), "{fault}");
+            assert_eq!(fault.hint(), None);
+        }
+        assert_eq!(Fault::of_file(Errno::IO.into()).status(), 500);
+    }
 
     fn of(errno: Errno) -> NoStream {
         NoStream::of(&DialFault::Io(errno.into()))

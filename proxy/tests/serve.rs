@@ -11,7 +11,10 @@
 #[path = "support/binary.rs"]
 mod binary;
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use binary::Running;
 
@@ -241,4 +244,67 @@ error_pages = { 403 = \"/index.html\", 404 = \"/404.html\" }
     let summary = start(&folder, &spa).summary.clone();
     let line = "  warning  --spa: found \"/home.html\", but there is no such file";
     assert!(summary.contains(line), "{summary}");
+}
+
+/// Asks on a connection that stays open; gives the head of the answer.
+fn ask(client: &mut TcpStream, method: &str, path: &str) -> String {
+    write!(
+        client,
+        "{method} {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"
+    )
+    .unwrap();
+    let mut client = BufReader::new(client);
+    let (mut head, mut len) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        client.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(said) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            len = said.trim().parse().unwrap();
+        }
+        head += &line;
+    }
+    let mut body = vec![0; len];
+    client.read_exact(&mut body).unwrap();
+    head
+}
+
+#[test]
+fn without_descriptors_it_says_come_back_and_what_would_help() {
+    let folder = folder();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_risefall"));
+    command.arg("serve").arg(folder.path());
+    command.args(["--threads", "1", "--admin", "off", "--access-log", "off"]);
+    command.args(["--listen", "127.0.0.1:0", "--max-connections", "1000"]);
+    let mut running = Running::launch(command);
+    let mut client = TcpStream::connect(running.proxy).unwrap();
+    assert!(ask(&mut client, "OPTIONS", "/").starts_with("HTTP/1.1 204"));
+    let others: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(running.proxy).unwrap())
+        .collect();
+    let mut until = |status: u16| {
+        let start = Instant::now();
+        loop {
+            let head = ask(&mut client, "GET", "/index.html");
+            if head.starts_with(&format!("HTTP/1.1 {status}")) {
+                return head;
+            }
+            // What is kept is asked for again after a while.
+            assert!(start.elapsed() < Duration::from_secs(10), "{head}");
+        }
+    };
+    let refused = until(503).to_ascii_lowercase();
+    assert!(refused.contains("retry-after: 1"), "{refused}");
+    drop(others);
+    until(200);
+    running.child.kill().unwrap();
+    let mut log = String::new();
+    let mut stderr = running.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut log).unwrap();
+    let told = log.lines().find(|line| line.contains("cannot be opened"));
+    assert!(told.unwrap().contains("ulimit -n, LimitNOFILE"), "{log}");
 }

@@ -161,6 +161,7 @@ impl Worker {
             tight: Cell::new(false),
             connections: RefCell::default(),
             last_loud: Cell::new(None),
+            complaints: Cell::default(),
             changed: Notify::new(),
             ticks,
         };

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use slab::Slab;
@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::serve::http1::builder;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::counters::{Counters, ListenerCounts};
+use crate::telemetry::log::Complaints;
 use crate::upstream::dial::Dialler;
 use crate::upstream::groups::Groups;
 use crate::upstream::pool::Pool;
@@ -45,6 +46,8 @@ pub struct Context {
     pub connections: RefCell<Slab<Seat>>,
     /// The tick of the last loud line in the log.
     pub last_loud: Cell<Option<u64>>,
+    /// Of files that cannot be opened.
+    pub complaints: Cell<Complaints>,
     /// Told when a connection has ended and when draining begins.
     pub changed: Notify,
 }
@@ -169,6 +172,15 @@ impl Context {
     /// cause a million, and a log is slow.
     pub(crate) fn log(&self, fault: &Fault, client: SocketAddr) {
         let (level, token) = (fault.level(), fault.token());
+        if let Fault::Exhausted(_) = fault {
+            // It goes on for all that come, until somebody does something about it.
+            let mut complaints = self.complaints.get();
+            if complaints.may_be_heard(Instant::now()) {
+                self.complaints.set(complaints);
+                tracing::warn!(%client, fault = token, "{fault}");
+            }
+            return;
+        }
         if level == Level::DEBUG {
             tracing::debug!(%client, fault = token, "{fault}");
         } else if self.last_loud.replace(Some(self.ticks.now())) != Some(self.ticks.now()) {

@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::{self, Questioner};
 use super::target::Asked;
-use crate::error::Fault;
+use crate::error::{Fault, is_exhausted};
 use crate::plan::files::Files;
 use crate::serve::body::Reply;
 use crate::serve::headers::Seen;
@@ -126,7 +126,7 @@ impl Folder {
         mut wait: Box<Wait>,
     ) -> Result<Response<Reply>, Fault> {
         for _ in 0..NEEDS_MOST {
-            let got = wait.need.get(&self.jobs).await?;
+            let got = wait.need.get(&self.jobs).await.map_err(Fault::of_file)?;
             self.take(got, &mut wait.memo)?;
             match self.step(ask, wait.memo)? {
                 Step::Done(response) => return Ok(response),
@@ -143,7 +143,7 @@ impl Folder {
         match self.respond(ask, &mut memo, now) {
             Ok(response) => Ok(Step::Done(response)),
             Err(Stop::Need(need)) => Ok(Step::Wait(Box::new(Wait { memo, need }))),
-            Err(Stop::Failed(error)) => Err(Fault::Internal(error)),
+            Err(Stop::Failed(error)) => Err(Fault::of_file(error)),
         }
     }
 
@@ -210,7 +210,7 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 Err(Stop::Need(Need::Root(path.clone(), links)))
             }
-            Err(error) => Err(Stop::Failed(self.no_root(&error))),
+            Err(error) => Err(Stop::Failed(self.no_root(error))),
         }
     }
 
@@ -226,7 +226,11 @@ impl Folder {
         root
     }
 
-    fn no_root(&self, error: &std::io::Error) -> std::io::Error {
+    fn no_root(&self, error: std::io::Error) -> std::io::Error {
+        if is_exhausted(&error) {
+            // That says nothing of the root.
+            return error;
+        }
         let root = self.files.root.display();
         std::io::Error::new(error.kind(), format!("root {root}: {error}"))
     }
@@ -235,7 +239,7 @@ impl Folder {
     fn take(&self, got: Got, memo: &mut Memo) -> Result<(), Fault> {
         match got {
             Got::Root(root) => {
-                let root = root.map_err(|error| Fault::Internal(self.no_root(&error)))?;
+                let root = root.map_err(|error| Fault::of_file(self.no_root(error)))?;
                 self.enter(root);
             }
             Got::Thing(name, fetched, as_of) => {
