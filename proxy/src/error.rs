@@ -165,6 +165,9 @@ pub enum Fault {
     /// The connection was cut: by a peer in the middle of it, or by the end of draining.
     #[error("cut: {0}")]
     Cut(&'static str),
+    /// A file was changed while it was sent: the rest of what was promised is not there any more.
+    #[error("a response was cut: its file was changed while it was sent")]
+    Changed,
     /// This process or its host failed.
     #[error("the proxy itself failed: {0}")]
     Internal(#[from] io::Error),
@@ -231,7 +234,8 @@ impl Fault {
             | Self::Prohibited { .. }
             | Self::Limit { .. }
             | Self::Memory
-            | Self::Exhausted(_) => Side::Operator,
+            | Self::Exhausted(_)
+            | Self::Changed => Side::Operator,
             Self::Connect {
                 how: NoStream::Ours,
                 ..
@@ -283,7 +287,7 @@ impl Fault {
                 403 | 503 | 504 => *status,
                 _ => 502,
             },
-            Self::Cut(_) | Self::Internal(_) => 500,
+            Self::Cut(_) | Self::Changed | Self::Internal(_) => 500,
             Self::Connect { how, .. } => match how {
                 NoStream::Down => 503,
                 NoStream::TimedOut => 504,
@@ -297,7 +301,8 @@ impl Fault {
         }
     }
 
-    /// The error type for `Proxy-Status` (RFC 9209 §2.3) and for the access log.
+    /// The error type for `Proxy-Status` (RFC 9209 §2.3) and for the access log. `file_changed` is
+    /// our own, and in the log alone: the client has had its head by then.
     #[must_use]
     pub fn token(&self) -> &'static str {
         match self {
@@ -330,6 +335,7 @@ impl Fault {
             Self::Limit { .. } | Self::Memory | Self::Exhausted(_) => "connection_limit_reached",
             Self::Idle { .. } => "connection_read_timeout",
             Self::Cut(_) => "connection_terminated",
+            Self::Changed => "file_changed",
             Self::Internal(_) => "proxy_internal_error",
             Self::Connect { how, .. } => match how {
                 NoStream::Down => "destination_unavailable",

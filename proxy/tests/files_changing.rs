@@ -19,6 +19,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 
 use folder::Folder;
 use h2_support::{H2, drain, get};
+use risefall_proxy::telemetry::counters::FAULTS;
 use support::{Client, Proxy, field, within};
 use tokio::io::AsyncReadExt as _;
 
@@ -81,13 +82,26 @@ async fn a_file_that_grows_is_sent_as_far_as_was_promised() {
 
 #[tokio::test]
 async fn a_file_that_shrinks_is_cut() {
-    let (folder, _proxy, mut client) = begun().await;
+    let (folder, proxy, mut client) = begun().await;
     let file = fs::OpenOptions::new()
         .write(true)
         .open(folder.path("long"))
         .unwrap();
     file.set_len(LEN as u64 - 1).unwrap();
     assert!(rest(&mut client).await.len() < LEN);
+    is_told_and_counted(&proxy).await;
+}
+
+/// Whether the log has the reason of one cut, which is not that of a client that leaves, and no other.
+async fn is_told_and_counted(proxy: &Proxy) {
+    let lines = proxy.lines(1).await;
+    assert!(lines[0].ends_with(" file_changed"), "{lines:?}");
+    let counters = proxy.running().counters();
+    let counted = FAULTS.iter().enumerate().filter_map(|(nth, fault)| {
+        let count: u64 = counters.iter().map(|one| one.faults[nth].get()).sum();
+        (count > 0).then_some((*fault, count))
+    });
+    assert_eq!(counted.collect::<Vec<_>>(), [("file_changed", 1)]);
 }
 
 #[tokio::test]
@@ -105,6 +119,7 @@ async fn a_file_that_is_written_anew_in_place_is_cut() {
         file.write_all("b".repeat(len).as_bytes()).unwrap();
         assert!(rest(&mut client).await.len() < LEN);
         drop(client);
+        is_told_and_counted(&proxy).await;
         // It is a new file for whoever asks now.
         folder::until_answer_head(&proxy, "/long", |head| {
             field(head, "content-length") == Some(&*len.to_string())
@@ -135,7 +150,10 @@ async fn by_http2_it_is_the_same() {
         change(&folder);
         match drain(&mut body).await {
             Ok((bytes, _)) => assert!(!is_cut && bytes == "a".repeat(LEN / 8).as_bytes()),
-            Err(error) => assert!(is_cut && error.is_reset(), "{error}"),
+            Err(error) => {
+                assert!(is_cut && error.is_reset(), "{error}");
+                is_told_and_counted(&proxy).await;
+            }
         }
     }
 }

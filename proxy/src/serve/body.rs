@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use risefall::{Cause, Outcome};
 
 use crate::error::Fault;
+use crate::serve::file::Changed;
 use crate::serve::parts::Feed;
 use crate::serve::session::Session;
 use crate::upstream::judge::LIED;
@@ -220,12 +221,17 @@ impl Reply {
         let Some(session) = &self.session else {
             return;
         };
+        if let Broken::Own(error) = error {
+            return session.note_fault(&match Changed::is_in(error) {
+                true => Fault::Changed,
+                false => Fault::Internal(io::Error::new(error.kind(), error.to_string())),
+            });
+        }
         let Source::Origin {
             lease: Some(lease), ..
         } = &mut self.source
         else {
-            tracing::warn!(client = %session.client, %error, "a response was cut");
-            return session.note_fault(&Fault::Cut("what was being sent has changed"));
+            return;
         };
         match session.flow.upload.get() {
             Progress::Broken => return session.note_fault(&session.upload_fault()),

@@ -28,6 +28,11 @@ pub struct OpenFile {
     edges: Box<[u8]>,
 }
 
+/// What was promised of a file cannot be kept: it was written to in place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the file was changed while it was sent")]
+pub struct Changed;
+
 /// By what a file is told from others, and from itself at another time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
@@ -91,14 +96,14 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// It was written to in place.
+    /// [`Changed`], and those of the system.
     pub fn check(&self) -> io::Result<()> {
         let now = Stamp::of(&fstat(&self.file)?);
         let is_same = now.modified == self.stamp.modified && now.len == self.stamp.len;
         if is_same || now.len > self.stamp.len && self.has_only_grown()? {
             return Ok(());
         }
-        Err(io::Error::other("the file was changed while it was sent"))
+        Err(Changed.into())
     }
 
     /// Whether `len` bytes at `offset` can be had without waiting for a disk: by the first of them,
@@ -142,13 +147,13 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// Those of the read, and that the file has become shorter.
+    /// Those of the read, and [`Changed`] if the file has become shorter.
     pub fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let at = offset.saturating_add(bytes.len() as u64);
             match pread(&self.file, spare_capacity(&mut bytes), at) {
-                Ok(0) => return Err(shorter()),
+                Ok(0) => return Err(Changed.into()),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -227,9 +232,18 @@ pub fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-/// The file ends before what was promised of it.
-pub(crate) fn shorter() -> io::Error {
-    io::Error::other("the file has become shorter while it was sent")
+impl Changed {
+    /// Whether that is what `error` says.
+    #[must_use]
+    pub fn is_in(error: &io::Error) -> bool {
+        matches!(error.get_ref(), Some(inner) if inner.is::<Self>())
+    }
+}
+
+impl From<Changed> for io::Error {
+    fn from(changed: Changed) -> Self {
+        Self::other(changed)
+    }
 }
 
 /// What is remembered of each end of a file.

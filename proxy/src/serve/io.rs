@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::error::Fault;
 use crate::proto::screen::Violation;
-use crate::serve::file::shorter;
+use crate::serve::file::Changed;
 use crate::serve::outgoing::Piece;
 use crate::serve::parts::READ_MOST;
 use crate::serve::session::{Phase, Session};
@@ -113,7 +113,7 @@ impl Farewell for Duplex<'_> {
                 piece.file.check()?;
                 let mut offset = piece.offset;
                 match sendfile(stream, piece.file.file(), Some(&mut offset), piece.len) {
-                    Ok(0) => Err(shorter()),
+                    Ok(0) => Err(Changed.into()),
                     Ok(sent) => Ok(sent),
                     // A kind of file system that cannot do it.
                     Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
@@ -211,11 +211,7 @@ impl<S> ClientIo<S> {
         let sent = ready!(self.stream.poll_send_file(cx, &piece));
         match &sent {
             Ok(len) => outgoing.advance(*len),
-            Err(error) if error.kind() == io::ErrorKind::Other => {
-                tracing::warn!(client = %self.session.client, %error, "a response was cut");
-                self.session
-                    .note_fault(&Fault::Cut("what was being sent has changed"));
-            }
+            Err(error) if Changed::is_in(error) => self.session.note_fault(&Fault::Changed),
             Err(_) => {}
         }
         Poll::Ready(sent)

@@ -170,8 +170,8 @@ pub const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 pub const BOUNDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0,
 ];
-/// The error types of a fault (RFC 9209 §2.3).
-pub const FAULTS: [&str; 17] = [
+/// The error types of a fault (RFC 9209 §2.3), and one of our own.
+pub const FAULTS: [&str; 18] = [
     "connection_limit_reached",
     "connection_read_timeout",
     "connection_refused",
@@ -182,6 +182,7 @@ pub const FAULTS: [&str; 17] = [
     "destination_unavailable",
     "dns_error",
     "dns_timeout",
+    "file_changed",
     "http_request_denied",
     "http_request_error",
     "http_response_incomplete",
