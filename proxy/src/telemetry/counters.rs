@@ -171,7 +171,7 @@ pub const BOUNDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0,
 ];
 /// The error types of a fault (RFC 9209 §2.3), and one of our own.
-pub const FAULTS: [&str; 18] = [
+pub const FAULTS: [&str; 19] = [
     "connection_limit_reached",
     "connection_read_timeout",
     "connection_refused",
@@ -189,7 +189,8 @@ pub const FAULTS: [&str; 18] = [
     "http_response_timeout",
     "proxy_internal_error",
     "proxy_loop_detected",
-    "http_protocol_error",
+    "tls_certificate_error",
+    "tls_protocol_error",
 ];
 const NOT_ALLOWED: u16 = 2;
 const NOT_SUPPORTED: u16 = 7;
@@ -197,6 +198,25 @@ const NOT_SUPPORTED: u16 = 7;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Fault;
+
+    #[test]
+    fn every_fault_is_counted_that_servers_and_files_have() {
+        let tls = |is_certificate| Fault::Tls {
+            address: ([127, 0, 0, 1], 443).into(),
+            reason: "".into(),
+            is_certificate,
+        };
+        for fault in [tls(true), tls(false), Fault::Changed, Fault::Memory] {
+            let counters = Counters::default();
+            counters.note_fault(fault.token());
+            counters.note_failed_dial(fault.token());
+            for counts in [&counters.faults, &counters.failed_dials] {
+                let sum: u64 = counts.iter().map(Count::get).sum();
+                assert_eq!(sum, 1, "{}", fault.token());
+            }
+        }
+    }
 
     #[test]
     fn an_end_is_counted_by_protocol_and_class() {
