@@ -135,26 +135,33 @@ impl Folder {
         memo: &mut Memo,
         now: Instant,
     ) -> Result<Form, Stop> {
-        let has_forms = self.files.precompressed || self.files.compress;
-        if !has_forms || !ask.seen.has(Seen::CODINGS) {
-            return Ok(Form::Plain);
-        }
-        let accepted = Accepted::of(ask.headers);
-        if !accepted.is_any() {
-            return Ok(Form::Plain);
-        }
         if self.files.precompressed
+            && let Some(accepted) = accepted(ask)
             && let Some(sibling) = self.sibling(accepted, name, item, memo, now)?
         {
             return Ok(Form::Item(sibling));
         }
+        self.compressed(ask, name, item, memo)
+    }
+
+    /// The form of `item` that the client likes best, of those that are made here.
+    pub(super) fn compressed(
+        &self,
+        ask: &Ask<'_>,
+        name: &[u8],
+        item: &Rc<Item>,
+        memo: &mut Memo,
+    ) -> Result<Form, Stop> {
+        let Some(accepted) = accepted(ask).filter(|_| self.files.compress) else {
+            return Ok(Form::Plain);
+        };
         // A part of what is compressed anew each time is a part of nothing.
         let is_exact = ask.headers.contains_key(RANGE) || ask.headers.contains_key(IF_MATCH);
         let is_worth_it = item.is_compressible && item.len() >= PACK_LEAST;
-        if !self.files.compress || is_exact || !is_worth_it {
+        if is_exact || !is_worth_it {
             return Ok(Form::Plain);
         }
-        if item.len() > PACK_MOST {
+        if item.len() > PACK_MOST && matches!(item.content, Content::File(_)) {
             let coding = (accepted.best(FOR_STREAMS)).filter(|_| self.packings.has_room());
             return Ok(coding.map_or(Form::Plain, Form::Stream));
         }
@@ -281,6 +288,13 @@ impl Folder {
     }
 }
 
+/// The codings that the client takes, if it takes any.
+fn accepted(ask: &Ask<'_>) -> Option<Accepted> {
+    let is_said = ask.seen.has(Seen::CODINGS);
+    let accepted = is_said.then(|| Accepted::of(ask.headers));
+    accepted.filter(|accepted| accepted.is_any())
+}
+
 /// Whether a folder is looked for, and was asked for without a slash.
 fn lacks_slash(ask: &Ask<'_>) -> bool {
     ask.path.ends_with('/') && !ask.asked.path().ends_with('/')
@@ -290,7 +304,7 @@ fn lacks_slash(ask: &Ask<'_>) -> bool {
 const SIBLING_ORDER: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
 /// Less than this fits a packet either way.
 const PACK_LEAST: u64 = 1024;
-/// Up to here a file is compressed whole, and kept in that form.
+/// Up to here a file is compressed whole, and kept in that form; what is in memory always is.
 const PACK_MOST: u64 = 1024 * 1024;
 /// How many are compressed whole at a time, for each folder and worker.
 const PACKERS_MOST: usize = 4;

@@ -23,7 +23,7 @@ pub mod path;
 mod reply;
 mod shelf;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,6 +53,8 @@ pub struct Folder {
     root: RefCell<Option<Arc<Root>>>,
     shelf: Shelf,
     packings: Packings,
+    /// How many pages were made of folders.
+    pages: Cell<u64>,
     /// What other threads may do at a time.
     jobs: Arc<Semaphore>,
     /// As many of them as compress.
@@ -94,6 +96,7 @@ impl Folder {
             root: RefCell::default(),
             shelf: Shelf::new(bytes),
             packings: Packings::default(),
+            pages: Cell::new(0),
             jobs: Arc::new(Semaphore::new(JOBS_MOST)),
             packers: Arc::default(),
         });

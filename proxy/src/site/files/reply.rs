@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
@@ -131,19 +131,20 @@ impl Folder {
             is_json: listing::is_json_wanted(ask.headers),
         };
         let key = view.key();
-        match memo.find(&key) {
-            Some(Thing::File(item)) => return Ok(whole(&item, ask)),
+        let kept = || self.shelf.find(&key).filter(|item| item.is_fresh(now));
+        let page = match memo.find(&key).or_else(|| kept().map(Thing::File)) {
+            Some(Thing::File(page)) => page,
             Some(Thing::Denied) => return self.refuse(StatusCode::FORBIDDEN, ask, memo, now),
             Some(_) => return self.refuse(StatusCode::NOT_FOUND, ask, memo, now),
-            None => {}
-        }
-        if let Some(item) = self.shelf.find(&key)
-            && item.is_fresh(now)
-        {
-            return Ok(whole(&item, ask));
-        }
-        let (root, files) = (self.root(now)?, Arc::clone(&self.files));
-        Err(Stop::Need(Need::Listing(root, name.into(), files, view)))
+            None => {
+                let (root, files) = (self.root(now)?, Arc::clone(&self.files));
+                return Err(Stop::Need(Need::Listing(root, name.into(), files, view)));
+            }
+        };
+        Ok(match self.compressed(ask, &key, &page, memo)? {
+            Form::Item(form) => whole(&form, ask),
+            Form::Plain | Form::Stream(_) => whole(&page, ask),
+        })
     }
 
     /// Keeps what was in a folder at the time `as_of`, as it is shown.
@@ -162,7 +163,7 @@ impl Folder {
                     .shelf
                     .find(&key)
                     .filter(|item| item.is(text.as_bytes()));
-                let item = kept.unwrap_or_else(|| Rc::new(page_of(view, text, as_of)));
+                let item = kept.unwrap_or_else(|| Rc::new(self.page_of(view, text, as_of)));
                 item.refresh(as_of);
                 self.shelf.put(&key, Rc::clone(&item));
                 Thing::File(item)
@@ -172,22 +173,32 @@ impl Folder {
         };
         memo.put(key.into(), thing);
     }
-}
 
-/// A folder as it is shown.
-fn page_of(view: &View, text: String, as_of: Instant) -> Item {
-    let kind = if view.is_json { JSON } else { HTML };
-    let mut fields = HeaderMap::with_capacity(FIELDS);
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    fields.insert(VARY, HeaderValue::from(ACCEPT));
-    let policy = HeaderValue::from_static(listing::CONTENT_SECURITY_POLICY);
-    fields.insert(CONTENT_SECURITY_POLICY, policy);
-    let none = HeaderValue::from_static("");
-    let stamp = Stamp::new(text.len() as u64, (0, 0), (0, 0), (0, 0));
-    let content = Content::Bytes(text.into());
-    Item::new(stamp, content, fields, (none.clone(), none), as_of)
+    /// A folder as it is shown.
+    fn page_of(&self, view: &View, text: String, as_of: Instant) -> Item {
+        let kind = if view.is_json { JSON } else { HTML };
+        let by = if self.files.compress {
+            BY_KIND_AND_CODING
+        } else {
+            BY_KIND
+        };
+        let mut fields = HeaderMap::with_capacity(FIELDS);
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        fields.insert(VARY, HeaderValue::from_static(by));
+        let policy = HeaderValue::from_static(listing::CONTENT_SECURITY_POLICY);
+        fields.insert(CONTENT_SECURITY_POLICY, policy);
+        let none = HeaderValue::from_static("");
+        // A number of its own, by which its compressed form is told from that of the page before.
+        let number = self.pages.get().wrapping_add(1);
+        self.pages.set(number);
+        let stamp = Stamp::new(text.len() as u64, (0, 0), (0, 0), (0, number));
+        let content = Content::Bytes(text.into());
+        let mut page = Item::new(stamp, content, fields, (none.clone(), none), as_of);
+        page.is_compressible = true;
+        page
+    }
 }
 
 /// Makes of a file what is kept of it.
@@ -253,10 +264,12 @@ pub(super) fn packed(item: &Item, bytes: Bytes, coding: Coding) -> Item {
 /// The fields of `item` in another form.
 fn coded(item: &Item, coding: Coding, etag: &HeaderValue) -> HeaderMap {
     let mut fields = item.fields.clone();
-    fields.insert(ETAG, etag.clone());
+    // A page that is made here has none.
+    if fields.contains_key(ETAG) {
+        fields.insert(ETAG, etag.clone());
+    }
     let coding = HeaderValue::from_static(coding.token());
     fields.insert(CONTENT_ENCODING, coding);
-    fields.insert(VARY, HeaderValue::from_static(BY_CODING));
     fields
 }
 
@@ -394,6 +407,8 @@ fn boundary() -> u128 {
 }
 
 const BY_CODING: &str = "accept-encoding";
+const BY_KIND: &str = "accept";
+const BY_KIND_AND_CODING: &str = "accept, accept-encoding";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 /// Fields that a response has, most of the time.
