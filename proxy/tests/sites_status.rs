@@ -287,9 +287,16 @@ async fn an_explanation_walks_to_the_servers_and_tells_why_not() {
 
 #[tokio::test]
 async fn it_is_explained_which_files_would_be_looked_for_and_for_whom() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("dir")).unwrap();
+    for name in ["app.html", "b.png", "c.js", "c.js.br"] {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    let root = folder.path().display();
     let proxy = site_of(&[dead()], |draft| {
         with_admin(draft);
-        let mut files = Files::of("/srv".into());
+        let mut files = Files::of(folder.path().to_owned());
+        files.listing = true;
         files
             .try_files
             .push(Candidate::Fixed("/app.html".to_owned()));
@@ -304,16 +311,38 @@ async fn it_is_explained_which_files_would_be_looked_for_and_for_whom() {
         json(&proxy, &path).await["sites"][0].clone()
     };
     let for_users = "for its users (others are asked who they are, 401): ";
-    for (path, told) in [
+    let one = |name: &str| format!("{name} of {root} is looked for (else 404)");
+    let first = |names: &str| format!("the first that is there of {names} of {root} (else 404)");
+    for (path, looked_for, now) in [
+        ("/a", first("/a, /app.html"), "now /app.html is sent (200)"),
+        ("/a.png", one("/a.png"), "now there is none (404)"),
+        ("/b.png", one("/b.png"), "now /b.png is sent (200)"),
         (
-            "/a",
-            "the first that is there of /a, /app.html of /srv (else 404)",
+            "/c.js",
+            one("/c.js"),
+            "now /c.js is sent (200); who takes br is sent /c.js.br",
         ),
-        ("/a.png", "/a.png of /srv is looked for (else 404)"),
+        (
+            "/c.js&header=Accept-Encoding:br",
+            one("/c.js"),
+            "now /c.js is sent as /c.js.br has it (200)",
+        ),
+        (
+            "/dir",
+            first("/dir, /app.html"),
+            "now it is a folder: redirected to /files/dir/ (308)",
+        ),
+        (
+            "/dir/",
+            first("/dir/index.html, /dir/, /app.html"),
+            "now the folder /dir/ is listed (200)",
+        ),
     ] {
         let action = explain(path).await["action"].clone();
-        assert_eq!(action, format!("{for_users}{told}"));
+        assert_eq!(action, format!("{for_users}{looked_for}; {now}"));
     }
+    let action = explain("/b.png&method=OPTIONS").await["action"].clone();
+    assert!(!action.as_str().unwrap().contains("now"), "{action}");
     for (path, status) in [
         ("//a", "(404)"),
         ("/.git/a.b", "(404)"),

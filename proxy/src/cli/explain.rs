@@ -15,7 +15,7 @@ use crate::admin::explain::{
 };
 
 /// Show what would become of a request now: listener, rule, upstream, and each address with the
-/// reason why it would be dialled or not. Names are looked up, nothing is dialled.
+/// reason why it would be dialled or not. Names are looked up, and files; nothing is dialled.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Explain {

@@ -1,6 +1,107 @@
-//! What of a folder would be looked for; the disk itself is not asked.
+//! What of a folder would be looked for, and what the disk says to that now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 
 use crate::plan::files::Files;
+use crate::proto::coding::Coding;
+use crate::site::files::foresee::{Foreseen, SentAs, foresee};
+
+/// A GET that a folder answers.
+#[derive(Clone)]
+pub(super) struct Search {
+    pub(super) files: Arc<Files>,
+    /// The path that was routed.
+    pub(super) asked: String,
+    /// What is left of it below the root.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+}
+
+impl Search {
+    /// What it would be answered with now, in words.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is under way ends by itself, and nobody has it.
+    pub(super) async fn outcome(self) -> String {
+        let searched = tokio::task::spawn_blocking(move || self.search());
+        match tokio::time::timeout(DISK_PATIENCE, searched).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => format!("what is there now is not known: {error}"),
+            Err(_) => "what is there now is not known: the disk does not answer".to_owned(),
+        }
+    }
+
+    fn search(mut self) -> String {
+        let plain = match self.foresee() {
+            Ok(foreseen) => foreseen,
+            Err(told) => return told,
+        };
+        let mut told = self.in_words(&plain);
+        if matches!(plain, Foreseen::File(_, SentAs::Plain))
+            && !self.headers.contains_key(ACCEPT_ENCODING)
+        {
+            self.headers.insert(ACCEPT_ENCODING, all_codings());
+            match self.foresee() {
+                Ok(Foreseen::File(name, SentAs::Sibling(coding))) => {
+                    let (token, suffix) = (coding.token(), coding.suffix());
+                    told = format!("{told}; who takes {token} is sent /{name}.{suffix}");
+                }
+                Ok(Foreseen::File(_, SentAs::Compressed(_))) => {
+                    told = format!("{told}; who takes codings is sent it compressed");
+                }
+                _ => {}
+            }
+        }
+        told
+    }
+
+    fn foresee(&self) -> Result<Foreseen, String> {
+        let foreseen = foresee(&self.files, &self.asked, &self.path, &self.headers);
+        foreseen.map_err(|fault| format!("now that fails: {fault} ({})", fault.status()))
+    }
+
+    fn in_words(&self, foreseen: &Foreseen) -> String {
+        match foreseen {
+            Foreseen::File(name, SentAs::Plain) => format!("now /{name} is sent (200)"),
+            Foreseen::File(name, SentAs::Sibling(coding)) => {
+                format!(
+                    "now /{name} is sent as /{name}.{} has it (200)",
+                    coding.suffix()
+                )
+            }
+            Foreseen::File(name, SentAs::Compressed(coding)) => {
+                format!(
+                    "now /{name} is sent, compressed to {} (200)",
+                    coding.token()
+                )
+            }
+            Foreseen::Slash => {
+                format!("now it is a folder: redirected to {}/ (308)", self.asked)
+            }
+            Foreseen::Listing(name) if name.is_empty() => {
+                "now the folder / is listed (200)".to_owned()
+            }
+            Foreseen::Listing(name) => format!("now the folder /{name}/ is listed (200)"),
+            Foreseen::Nothing(status, page) => {
+                let why = match status.as_u16() {
+                    403 => "now one is there that may not be read (403)",
+                    _ => "now there is none (404)",
+                };
+                let page = page.as_ref().map(|page| format!(", with the page /{page}"));
+                format!("{why}{}", page.unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn all_codings() -> HeaderValue {
+    let all = [Coding::Br, Coding::Zstd, Coding::Gzip].map(Coding::token);
+    HeaderValue::from_str(&all.join(", ")).unwrap_or(HeaderValue::from_static("gzip"))
+}
 
 /// The files that would be looked for, in words; `asked` is the path that was routed, `path` what is
 /// left of it below the root.
@@ -56,6 +157,9 @@ fn is_seen(files: &Files, path: &str) -> bool {
     let path = path.strip_prefix("/.well-known").unwrap_or(path);
     files.hidden || !path.contains("/.")
 }
+
+/// How long a disk may take.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

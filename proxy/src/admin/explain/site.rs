@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 
 use super::{Asking, EndpointExplanation, Question, SiteExplanation, files};
 use crate::admin::Report;
@@ -54,6 +54,13 @@ pub(super) struct Inside<'a> {
     pub(super) front: &'a Front,
 }
 
+/// Who has to be asked further, once the action is known.
+enum Onward {
+    Servers(Arc<Upstream>),
+    Disk(files::Search),
+    Nobody,
+}
+
 impl Inside<'_> {
     /// What would become of the request here.
     pub(super) async fn explain(&self, asking: &Asking, question: &Question) -> SiteExplanation {
@@ -64,24 +71,30 @@ impl Inside<'_> {
         };
         let found = self.find(asking, question, &mut told);
         match found {
-            Ok(Some(upstream)) => {
+            Ok(Onward::Servers(upstream)) => {
                 told.endpoints = self.servers(&upstream).await;
                 told.choice = Some(choice(self.force, &upstream, &told.endpoints));
                 told.upstream = Some(upstream.name().to_owned());
             }
-            Ok(None) => {}
+            Ok(Onward::Disk(search)) => {
+                let outcome = search.outcome().await;
+                if let Some(action) = &mut told.action {
+                    *action = format!("{action}; {outcome}");
+                }
+            }
+            Ok(Onward::Nobody) => {}
             Err(refused) => told.refused = Some(refused),
         }
         told
     }
 
-    /// Walks to the action; gives the upstream if that is one, or why the request is refused.
+    /// Walks to the action; gives who has to be asked further, or why the request is refused.
     fn find(
         &self,
         asking: &Asking,
         question: &Question,
         told: &mut SiteExplanation,
-    ) -> Result<Option<Arc<Upstream>>, String> {
+    ) -> Result<Onward, String> {
         let request = &asking.request;
         let asked = Asked::read(request, asking.is_tls)
             .map_err(|fault| format!("{fault} ({})", fault.status()))?;
@@ -95,7 +108,7 @@ impl Inside<'_> {
         let redirect = rewrite::tls_location(site, &asked);
         if let (false, Ok(Some(to))) = (asking.is_tls, redirect) {
             told.action = Some(redirected(StatusCode::PERMANENT_REDIRECT, to.as_bytes()));
-            return Ok(None);
+            return Ok(Onward::Nobody);
         }
         let asks = route::Question {
             method: request.method(),
@@ -121,8 +134,16 @@ impl Inside<'_> {
         }
         told.action = Some(action(found, &asked)?);
         Ok(match &found.action {
-            Action::Upstream(upstream) => Some(Arc::clone(upstream)),
-            _ => None,
+            Action::Upstream(upstream) => Onward::Servers(Arc::clone(upstream)),
+            Action::Files(files) if *request.method() != Method::OPTIONS => {
+                Onward::Disk(files::Search {
+                    files: Arc::clone(files),
+                    asked: asked.path().to_owned(),
+                    path: path_below(found, &asked)?,
+                    headers: request.headers().clone(),
+                })
+            }
+            _ => Onward::Nobody,
         })
     }
 
@@ -233,13 +254,16 @@ fn told(route: &Route, asked: &Asked) -> Result<String, String> {
             let to = rewrite::location(to, asked).map_err(refused)?;
             Ok(redirected(*status, to.as_bytes()))
         }
-        Action::Files(shown) => {
-            let path = rewrite::target(&route.rewrite, asked.target()).map_err(refused)?;
-            let path = path.as_ref().unwrap_or(asked.target()).path();
-            files::looked_for(shown, asked.path(), path)
-        }
+        Action::Files(shown) => files::looked_for(shown, asked.path(), &path_below(route, asked)?),
         Action::Respond { status, .. } => Ok(format!("answered here with {}", status.as_u16())),
     }
+}
+
+/// What of the path is left below the root.
+fn path_below(route: &Route, asked: &Asked) -> Result<String, String> {
+    let path = rewrite::target(&route.rewrite, asked.target());
+    let path = path.map_err(|fault| format!("{fault} ({})", fault.status()))?;
+    Ok(path.as_ref().unwrap_or(asked.target()).path().to_owned())
 }
 
 fn redirected(status: StatusCode, to: &[u8]) -> String {

@@ -11,7 +11,7 @@ use hyper::header::{IF_MATCH, RANGE};
 use super::encode::{FOR_STREAMS, FOR_WHOLES};
 use super::fetch::{Memo, Need, Raw, Stop, Thing};
 use super::shelf::{Content, Item, Origin, form_name};
-use super::{Ask, Folder, path, reply};
+use super::{Folder, Wish, path, reply};
 use crate::plan::files::Candidate;
 use crate::proto::coding::{Accepted, Coding};
 use crate::serve::headers::Seen;
@@ -42,17 +42,17 @@ impl Folder {
     /// Goes through what is to be looked for.
     pub(super) fn choose(
         &self,
-        ask: &Ask<'_>,
+        wish: Wish<'_>,
         memo: &mut Memo,
         now: Instant,
     ) -> Result<Choice, Stop> {
         let mut status = StatusCode::NOT_FOUND;
         // The path that was routed, before anything is taken off it.
-        if path::name(ask.asked.path()).is_none() {
+        if path::name(wish.asked).is_none() {
             return Ok(Choice::Nothing(status));
         }
         for candidate in &self.files.try_files {
-            let Some(wanted) = candidate.wanted(ask.path) else {
+            let Some(wanted) = candidate.wanted(wish.path) else {
                 continue;
             };
             let is_asked = *candidate == Candidate::asked();
@@ -61,7 +61,7 @@ impl Folder {
                 // Another may be there still.
                 Choice::Nothing(other) => status = other,
                 // What was taken off in front was all of the path.
-                Choice::Item(..) | Choice::Listing(_) if is_asked && lacks_slash(ask) => {
+                Choice::Item(..) | Choice::Listing(_) if is_asked && wish.lacks_slash() => {
                     return Ok(Choice::Slash);
                 }
                 found => return Ok(found),
@@ -129,36 +129,43 @@ impl Folder {
     /// The form of `item` that the client likes best.
     pub(super) fn form(
         &self,
-        ask: &Ask<'_>,
+        wish: Wish<'_>,
         name: &[u8],
         item: &Rc<Item>,
         memo: &mut Memo,
         now: Instant,
     ) -> Result<Form, Stop> {
+        let Some(accepted) = self.accepted(wish) else {
+            return Ok(Form::Plain);
+        };
         if self.files.precompressed
-            && let Some(accepted) = accepted(ask)
             && let Some(sibling) = self.sibling(accepted, name, item, memo, now)?
         {
             return Ok(Form::Item(sibling));
         }
-        self.compressed(ask, name, item, memo)
+        self.compressed((wish, accepted), name, item, memo)
+    }
+
+    /// The codings that the client takes, if it takes any and there may be some.
+    pub(super) fn accepted(&self, wish: Wish<'_>) -> Option<Accepted> {
+        let has_forms = self.files.precompressed || self.files.compress;
+        let is_said = has_forms && wish.seen.has(Seen::CODINGS);
+        let accepted = is_said.then(|| Accepted::of(wish.headers));
+        accepted.filter(Accepted::is_any)
     }
 
     /// The form of `item` that the client likes best, of those that are made here.
     pub(super) fn compressed(
         &self,
-        ask: &Ask<'_>,
+        (wish, accepted): (Wish<'_>, Accepted),
         name: &[u8],
         item: &Rc<Item>,
         memo: &mut Memo,
     ) -> Result<Form, Stop> {
-        let Some(accepted) = accepted(ask).filter(|_| self.files.compress) else {
-            return Ok(Form::Plain);
-        };
         // A part of what is compressed anew each time is a part of nothing.
-        let is_exact = ask.headers.contains_key(RANGE) || ask.headers.contains_key(IF_MATCH);
+        let is_exact = wish.headers.contains_key(RANGE) || wish.headers.contains_key(IF_MATCH);
         let is_worth_it = item.is_compressible && item.len() >= PACK_LEAST;
-        if is_exact || !is_worth_it {
+        if !self.files.compress || is_exact || !is_worth_it {
             return Ok(Form::Plain);
         }
         if item.len() > PACK_MOST && matches!(item.content, Content::File(_)) {
@@ -288,16 +295,11 @@ impl Folder {
     }
 }
 
-/// The codings that the client takes, if it takes any.
-fn accepted(ask: &Ask<'_>) -> Option<Accepted> {
-    let is_said = ask.seen.has(Seen::CODINGS);
-    let accepted = is_said.then(|| Accepted::of(ask.headers));
-    accepted.filter(|accepted| accepted.is_any())
-}
-
-/// Whether a folder is looked for, and was asked for without a slash.
-fn lacks_slash(ask: &Ask<'_>) -> bool {
-    ask.path.ends_with('/') && !ask.asked.path().ends_with('/')
+impl Wish<'_> {
+    /// Whether a folder is looked for, and was asked for without a slash.
+    fn lacks_slash(self) -> bool {
+        self.path.ends_with('/') && !self.asked.ends_with('/')
+    }
 }
 
 /// The smallest first.

@@ -172,7 +172,7 @@ impl Need {
         got.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
-    fn get_now(self) -> io::Result<Got> {
+    pub(super) fn get_now(self) -> io::Result<Got> {
         // What is found is as old as the question.
         let now = Instant::now();
         Ok(match self {

@@ -7,6 +7,7 @@
 //! - `choose`: which file is for a request, and in which form it is sent.
 //! - `reply`: the response with it: conditions, ranges, fields.
 //! - `cors`: whether pages of other origins may read it.
+//! - [`foresee`]: what would be answered, for who asks beforehand.
 //! - [`kind`], [`cache_rule`], [`encode`], [`listing`]: what a file is, how long it may be kept by
 //!   others, how it is compressed, and how a folder looks.
 
@@ -15,6 +16,7 @@ mod choose;
 mod cors;
 pub mod encode;
 mod fetch;
+pub mod foresee;
 pub mod kind;
 pub mod listing;
 pub mod open;
@@ -23,6 +25,7 @@ pub mod path;
 mod reply;
 mod shelf;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,6 +77,21 @@ pub(super) struct Ask<'a> {
     pub(super) session: &'a Rc<Session>,
 }
 
+/// A page for answers with a status, and its name.
+type Page<'a> = (Cow<'a, [u8]>, Rc<Item>);
+
+/// What of a request tells which file is for it, and in which form.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    /// The path that was routed.
+    asked: &'a str,
+    /// The path that is looked for below the root.
+    path: &'a str,
+    headers: &'a HeaderMap,
+    /// Which fields are there.
+    seen: Seen,
+}
+
 /// An answer that is waited for: what has been found, and what is missing.
 pub(super) struct Wait {
     memo: Memo,
@@ -91,15 +109,7 @@ impl Folder {
     /// dropped; it needs a local set.
     #[must_use]
     pub fn show(files: &Arc<Files>, bytes: usize) -> Rc<Self> {
-        let folder = Rc::new(Self {
-            files: Arc::clone(files),
-            root: RefCell::default(),
-            shelf: Shelf::new(bytes),
-            packings: Packings::default(),
-            pages: Cell::new(0),
-            jobs: Arc::new(Semaphore::new(JOBS_MOST)),
-            packers: Arc::default(),
-        });
+        let folder = Rc::new(Self::new(files, bytes));
         let swept = Rc::downgrade(&folder);
         tokio::task::spawn_local(async move {
             loop {
@@ -111,6 +121,18 @@ impl Folder {
             }
         });
         folder
+    }
+
+    fn new(files: &Arc<Files>, bytes: usize) -> Self {
+        Self {
+            files: Arc::clone(files),
+            root: RefCell::default(),
+            shelf: Shelf::new(bytes),
+            packings: Packings::default(),
+            pages: Cell::new(0),
+            jobs: Arc::new(Semaphore::new(JOBS_MOST)),
+            packers: Arc::default(),
+        }
     }
 
     /// Answers, if that can be done without waiting.
@@ -136,9 +158,7 @@ impl Folder {
                 Step::Wait(next) => wait = next,
             }
         }
-        Err(Fault::Internal(std::io::Error::other(
-            "a file needs more steps to be found than there can be",
-        )))
+        Err(endless())
     }
 
     fn step(&self, ask: &Ask<'_>, mut memo: Memo) -> Result<Step, Fault> {
@@ -157,7 +177,7 @@ impl Folder {
         now: Instant,
     ) -> Result<Response<Reply>, Stop> {
         let mut response = match *ask.method {
-            Method::GET | Method::HEAD => match self.choose(ask, memo, now)? {
+            Method::GET | Method::HEAD => match self.choose(ask.wish(), memo, now)? {
                 Choice::Item(name, item) => self.present(ask, &name, &item, memo, now)?,
                 Choice::Slash => slash(ask),
                 Choice::Listing(name) => self.list(ask, &name, memo, now)?,
@@ -298,15 +318,45 @@ impl Folder {
         memo: &mut Memo,
         now: Instant,
     ) -> Result<Response<Reply>, Stop> {
-        let pages = self.files.error_pages.iter();
-        let page = pages.clone().find(|(of, _)| *of == status);
-        if let Some(name) = page.and_then(|(_, page)| path::name(page))
-            && let Thing::File(item) = self.find(&name, memo, now)?
-        {
-            return Ok(reply::page(status, &item, ask));
-        }
-        Ok(answer::status(status, ask.questioner, ask.session))
+        Ok(match self.error_page(status, memo, now)? {
+            Some((_, page)) => reply::page(status, &page, ask),
+            None => answer::status(status, ask.questioner, ask.session),
+        })
     }
+
+    /// The page that the operator has for a status, and its name, if it is there.
+    fn error_page(
+        &self,
+        status: StatusCode,
+        memo: &mut Memo,
+        now: Instant,
+    ) -> Result<Option<Page<'_>>, Stop> {
+        let mut pages = self.files.error_pages.iter();
+        let page = pages.find(|(of, _)| *of == status);
+        let Some(name) = page.and_then(|(_, page)| path::name(page)) else {
+            return Ok(None);
+        };
+        Ok(match self.find(&name, memo, now)? {
+            Thing::File(item) => Some((name, item)),
+            _ => None,
+        })
+    }
+}
+
+impl Ask<'_> {
+    fn wish(&self) -> Wish<'_> {
+        Wish {
+            asked: self.asked.path(),
+            path: self.path,
+            headers: self.headers,
+            seen: self.seen,
+        }
+    }
+}
+
+fn endless() -> Fault {
+    let why = "a file needs more steps to be found than there can be";
+    Fault::Internal(std::io::Error::other(why))
 }
 
 /// Sends the client to the same path with a slash behind it: what is in a folder is found relative

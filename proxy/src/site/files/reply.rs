@@ -40,7 +40,7 @@ impl Folder {
         memo: &mut Memo,
         now: Instant,
     ) -> Result<Response<Reply>, Stop> {
-        match self.form(ask, name, item, memo, now)? {
+        match self.form(ask.wish(), name, item, memo, now)? {
             Form::Plain => self.send(item, ask, memo, now),
             Form::Item(form) => self.send(&form, ask, memo, now),
             Form::Stream(coding) => self.stream(item, coding, ask, memo, now),
@@ -141,10 +141,15 @@ impl Folder {
                 return Err(Stop::Need(Need::Listing(root, name.into(), files, view)));
             }
         };
-        Ok(match self.compressed(ask, &key, &page, memo)? {
-            Form::Item(form) => whole(&form, ask),
-            Form::Plain | Form::Stream(_) => whole(&page, ask),
-        })
+        let Some(accepted) = self.accepted(ask.wish()) else {
+            return Ok(whole(&page, ask));
+        };
+        Ok(
+            match self.compressed((ask.wish(), accepted), &key, &page, memo)? {
+                Form::Item(form) => whole(&form, ask),
+                Form::Plain | Form::Stream(_) => whole(&page, ask),
+            },
+        )
     }
 
     /// Keeps what was in a folder at the time `as_of`, as it is shown.

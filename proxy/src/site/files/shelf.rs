@@ -93,6 +93,13 @@ impl Item {
         self.is_compressible || self.fields.contains_key(CONTENT_ENCODING)
     }
 
+    /// In which coding its bytes are, if in one.
+    pub(super) fn coding(&self) -> Option<Coding> {
+        let said = self.fields.get(CONTENT_ENCODING)?;
+        let mut all = [Coding::Br, Coding::Zstd, Coding::Gzip].into_iter();
+        all.find(|coding| said == coding.token())
+    }
+
     /// Whether these are its bytes.
     pub(super) fn is(&self, bytes: &[u8]) -> bool {
         matches!(&self.content, Content::Bytes(known) if *known == bytes)
