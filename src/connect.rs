@@ -24,7 +24,7 @@ use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::resolve::{Resolve, SystemResolver};
 
-pub use self::dial::{Dial, TcpDialler};
+pub use self::dial::{Dial, DialEnd, TcpDialler};
 pub use self::race::Won;
 
 /// How long a dial may take and what it may risk.
@@ -259,7 +259,7 @@ impl<R: Resolve, D: Dial + Clone + 'static> Connector<R, D> {
     }
 }
 
-/// Dials the addresses as [`Registry::connect`] does, and says which answered.
+/// Dials the addresses by `dialler` as [`Registry::connect`] does, and says which answered.
 ///
 /// # Errors
 ///
@@ -268,19 +268,13 @@ impl<R: Resolve, D: Dial + Clone + 'static> Connector<R, D> {
 /// # Cancel safety
 ///
 /// As [`Registry::connect`].
-pub async fn connect<J: Judge + Clone + 'static>(
+pub async fn connect<J: Judge + Clone + 'static, D: Dial + Clone + 'static>(
     judge: &J,
+    dialler: &D,
     addresses: &[SocketAddr],
-) -> Result<Won<TcpStream>, ConnectError> {
+) -> Result<Won<D::Stream>, ConnectError> {
     let options = Options::of(judge.policy());
-    race::connect(
-        judge,
-        &TcpDialler::new(),
-        addresses,
-        &options,
-        options.deadline(),
-    )
-    .await
+    race::connect(judge, dialler, addresses, &options, options.deadline()).await
 }
 
 /// The same for addresses whose order is a choice already, a balancer's, which preferences of ours
@@ -293,22 +287,16 @@ pub async fn connect<J: Judge + Clone + 'static>(
 /// # Cancel safety
 ///
 /// As [`Registry::connect`].
-pub async fn connect_in_order<J: Judge + Clone + 'static>(
+pub async fn connect_in_order<J: Judge + Clone + 'static, D: Dial + Clone + 'static>(
     judge: &J,
+    dialler: &D,
     addresses: &[SocketAddr],
-) -> Result<Won<TcpStream>, ConnectError> {
+) -> Result<Won<D::Stream>, ConnectError> {
     let options = Options {
         keeps_order: true,
         ..Options::of(judge.policy())
     };
-    race::connect(
-        judge,
-        &TcpDialler::new(),
-        addresses,
-        &options,
-        options.deadline(),
-    )
-    .await
+    race::connect(judge, dialler, addresses, &options, options.deadline()).await
 }
 
 fn with_timeout(policy: &Policy, timeout: Duration) -> Options {

@@ -120,7 +120,7 @@ mod word;
 pub use admit::{Admission, Attempt, Permit};
 pub use clock::{CachedClock, Clock, ManualClock, MonotonicClock};
 #[cfg(feature = "tokio")]
-pub use connect::{Connector, Dial, TcpDialler};
+pub use connect::{Connector, Dial, DialEnd, TcpDialler};
 pub use endpoint::Endpoint;
 pub use error::{AlreadyInUse, PolicyError};
 #[cfg(feature = "tokio")]

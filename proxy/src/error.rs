@@ -337,15 +337,7 @@ impl Fault {
             Self::Cut(_) => "connection_terminated",
             Self::Changed => "file_changed",
             Self::Internal(_) => "proxy_internal_error",
-            Self::Connect { how, .. } => match how {
-                NoStream::Down => "destination_unavailable",
-                NoStream::NoAddress => "dns_error",
-                NoStream::Ours => "proxy_internal_error",
-                NoStream::NoRoute | NoStream::HostUnreachable => "destination_ip_unroutable",
-                NoStream::TimedOut => "connection_timeout",
-                NoStream::Reset => "connection_terminated",
-                NoStream::Refused => "connection_refused",
-            },
+            Self::Connect { how, .. } => how.token(),
         }
     }
 
@@ -490,16 +482,35 @@ impl NoStream {
         match fault {
             DialFault::Down(_) => Self::Down,
             DialFault::TimedOut(_) => Self::TimedOut,
-            DialFault::Io(error) => match error.kind() {
-                io::ErrorKind::ConnectionRefused => Self::Refused,
-                io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Reset,
-                io::ErrorKind::TimedOut => Self::TimedOut,
-                io::ErrorKind::HostUnreachable => Self::HostUnreachable,
-                io::ErrorKind::NetworkUnreachable => Self::NoRoute,
-                _ if leads_nowhere(error) => Self::NoRoute,
-                _ => Self::Ours,
-            },
+            DialFault::Io(error) => Self::by(error),
             _ => Self::Ours,
+        }
+    }
+
+    /// What the error of one dial says.
+    pub(crate) fn by(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Reset,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::HostUnreachable => Self::HostUnreachable,
+            io::ErrorKind::NetworkUnreachable => Self::NoRoute,
+            _ if leads_nowhere(error) => Self::NoRoute,
+            _ => Self::Ours,
+        }
+    }
+
+    /// The error type (RFC 9209 §2.3).
+    #[must_use]
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Down => "destination_unavailable",
+            Self::NoAddress => "dns_error",
+            Self::Ours => "proxy_internal_error",
+            Self::NoRoute | Self::HostUnreachable => "destination_ip_unroutable",
+            Self::TimedOut => "connection_timeout",
+            Self::Reset => "connection_terminated",
+            Self::Refused => "connection_refused",
         }
     }
 }

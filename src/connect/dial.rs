@@ -93,6 +93,30 @@ pub trait Dial: Send + Sync {
     fn outcome(&self, error: &io::Error) -> Outcome {
         Outcome::of(error)
     }
+
+    /// Told how each dial has ended, once, whichever address the call went to in the end: for
+    /// metrics. Dials that nobody waits for any more, but that go on to find out about an address, are
+    /// told of when they end. Default: nothing.
+    ///
+    /// It is called where the dial is polled or dropped, and must not wait.
+    fn note_end(&self, address: SocketAddr, end: DialEnd<'_>) {
+        let _ = (address, end);
+    }
+}
+
+/// How one dial ended. Told to [`Dial::note_end`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum DialEnd<'a> {
+    /// There is a stream.
+    Answered,
+    /// The dialler gave this error.
+    Failed(&'a io::Error),
+    /// There was no answer in time: not until the connect timeout, not until the call's own end, or
+    /// not for as long as is held against the address when it is given up (`stall_after`).
+    Silent,
+    /// It was given up sooner: another address answered first, or the caller went away.
+    Abandoned,
 }
 
 /// TCP of the operating system: what a [`Connector`](crate::Connector) dials by, unless told
@@ -155,6 +179,10 @@ impl<D: Dial> Dial for Arc<D> {
 
     fn outcome(&self, error: &io::Error) -> Outcome {
         (**self).outcome(error)
+    }
+
+    fn note_end(&self, address: SocketAddr, end: DialEnd<'_>) {
+        (**self).note_end(address, end);
     }
 }
 

@@ -116,6 +116,7 @@ impl<'a, J: Judge, D: Dial> Call<'a, J, D> {
             address,
             right,
             self.connect_timeout,
+            self.deadline,
         );
         let answer = tokio::time::timeout_at(self.deadline, flight).await;
         answer.unwrap_or(Err(DialFault::TimedOut(self.dial_timeout)))
@@ -180,6 +181,7 @@ async fn several<J: Judge + Clone + 'static, D: Dial + Clone + 'static>(
             address,
             right,
             options.connect_timeout,
+            deadline,
         );
         Aside {
             address,
@@ -295,17 +297,19 @@ impl<J: Judge, D: Dial> Race<'_, J, D> {
             judge,
             dialler,
             connect_timeout,
+            deadline,
             ..
         } = self.call;
         let address = candidate.address;
         let ticket = judge.begin(&address);
         let right = Right::Attempt(ticket);
+        let flying = fly::<_, D>(judge, dialler, address, right, connect_timeout, deadline);
         self.flights.push(Flight {
             address,
             ticket,
             silent_at: Some(Instant::now() + patience(judge.policy(), candidate.usual)),
             is_suspect: candidate.is_suspect,
-            flying: Box::pin(fly::<_, D>(judge, dialler, address, right, connect_timeout)),
+            flying: Box::pin(flying),
         });
     }
 

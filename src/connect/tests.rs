@@ -2,6 +2,7 @@
 
 mod crowd;
 mod dropping;
+mod ending;
 mod judging;
 mod racing;
 mod world;

@@ -238,8 +238,11 @@ impl Scrape {
     fn dials(&self, out: &mut Out<'_>) -> fmt::Result {
         let help = "Dials for clients that ended in a connection";
         out.counter("dials", help, self.sum(|one| &one.dials))?;
-        let help = "Dials for clients that did not, by error type; those that health denied too";
+        let help = "Dials for clients that failed, and what came to no dial, by error type";
         self.named(out, "dials_failed", help, |one| &one.failed_dials)?;
+        let help = "Dials for clients that were given up early, mostly for another that won";
+        let abandoned = self.sum(|one| &one.abandoned_dials);
+        out.counter("dials_abandoned", help, abandoned)?;
         let help = "Requests that found an open connection";
         out.counter("pool_reused", help, self.sum(|one| &one.reused))?;
         let help = "Connections to origins that wait for a request";

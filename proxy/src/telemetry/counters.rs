@@ -25,8 +25,10 @@ pub struct Counters {
     pub faults: [Count; FAULTS.len()],
     /// Dials for clients that ended well.
     pub dials: Count,
-    /// Dials for clients that did not, by the names of [`FAULTS`].
+    /// Dials for clients that did not, and what came to no dial, by the names of [`FAULTS`].
     pub failed_dials: [Count; FAULTS.len()],
+    /// Dials for clients that were given up before they had been silent for long.
+    pub abandoned_dials: Count,
     /// Requests that found an open connection.
     pub reused: Count,
     /// Connections to origins that wait for a request.
@@ -136,7 +138,7 @@ impl Counters {
         bump_named(&self.faults, token);
     }
 
-    /// A dial did not end well.
+    /// A dial did not end well, or there was none.
     pub fn note_failed_dial(&self, token: &str) {
         bump_named(&self.failed_dials, token);
     }

@@ -3,15 +3,17 @@
 //! A dial resolves the target, judges each address by the listener's rules, and asks the health
 //! registry, which dials what is not down and remembers how that went.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use risefall::judge::{self, Judge, Won};
+use risefall::{Dial, DialEnd, TcpDialler};
 use tokio::net::TcpStream;
 
-use crate::error::Fault;
+use crate::error::{Fault, NoStream};
 use crate::net::guard::{Guard, Verdict};
 use crate::net::resolve::Resolver;
 use crate::proto::Target;
@@ -23,6 +25,13 @@ use crate::upstream::parent::Parent;
 /// Dials for the clients of one worker.
 pub struct Dialler {
     resolver: Rc<Resolver>,
+    sockets: Sockets,
+}
+
+/// Opens sockets, and counts how each dial ended, those too that lost to another or went on alone:
+/// all on the thread of the worker whose counters these are.
+#[derive(Clone, Debug)]
+struct Sockets {
     counters: Arc<Counters>,
 }
 
@@ -83,7 +92,7 @@ impl Dialler {
     pub fn new(resolver: Resolver, counters: Arc<Counters>) -> Self {
         Self {
             resolver: Rc::new(resolver),
-            counters,
+            sockets: Sockets { counters },
         }
     }
 
@@ -110,11 +119,15 @@ impl Dialler {
         others: &[Rc<Member>],
     ) -> Result<Dialled, Fault> {
         let dialled = if others.is_empty() {
-            dialled_in_order(group.judge(), &[member.address]).await
+            self.sockets
+                .connect_in_order(group.judge(), &[member.address])
+                .await
         } else {
             let others = others.iter().map(|one| one.address);
             let addresses: Vec<_> = std::iter::once(member.address).chain(others).collect();
-            dialled_in_order(group.judge(), &addresses).await
+            self.sockets
+                .connect_in_order(group.judge(), &addresses)
+                .await
         };
         self.counted(dialled)
     }
@@ -180,12 +193,15 @@ impl Dialler {
                 let target = errand.target;
                 self.dial_target(target, &way.judge, &way.guard).await
             }
-            Some(parent) => match dial_members(parent, &candidates).await {
+            Some(parent) => match self.dial_members(parent, &candidates).await {
                 Ok(dialled) => Ok(dialled),
                 Err(fault) => match self.backups(errand, parent).await {
                     backups if backups.is_empty() => Err(fault),
                     // What was said first is what is wrong.
-                    backups => dial_members(parent, &backups).await.map_err(|_| fault),
+                    backups => {
+                        let dialled = self.dial_members(parent, &backups).await;
+                        dialled.map_err(|_| fault)
+                    }
                 },
             },
         };
@@ -199,12 +215,29 @@ impl Dialler {
         }
     }
 
+    /// Counts what came to no dial; each dial is counted where it ends.
     fn counted(&self, dialled: Result<Dialled, Fault>) -> Result<Dialled, Fault> {
-        match &dialled {
-            Ok(_) => self.counters.dials.bump(),
-            Err(fault) => self.counters.note_failed_dial(fault.token()),
+        if let Err(fault) = &dialled
+            && fault.dials() == 0
+        {
+            self.sockets.counters.note_failed_dial(fault.token());
         }
         dialled
+    }
+
+    /// Dials servers of a group; the first that answers is busy from now on.
+    async fn dial_members(
+        &self,
+        parent: &Parent,
+        members: &[Rc<Member>],
+    ) -> Result<Dialled, Fault> {
+        let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
+        let judge = parent.group.judge();
+        let mut dialled = self.sockets.connect_in_order(judge, &addresses).await?;
+        let member = members.iter().find(|one| one.address == dialled.address);
+        dialled.busy = member.map(Group::busy);
+        parent.group.counts().requests.bump();
+        Ok(dialled)
     }
 
     async fn dial_target(
@@ -216,7 +249,7 @@ impl Dialler {
         let (addresses, resolve) = match target.address() {
             Some(address) => {
                 check(guard, address)?;
-                return dialled(judge, &[address], None).await;
+                return self.sockets.connect(judge, &[address], None).await;
             }
             None => {
                 let asked = Instant::now();
@@ -224,49 +257,54 @@ impl Dialler {
                 (allowed(guard, found)?, asked.elapsed())
             }
         };
-        dialled(judge, &addresses, Some(resolve)).await
+        self.sockets.connect(judge, &addresses, Some(resolve)).await
     }
 }
 
-/// Dials servers of a group; the first that answers is busy from now on.
-async fn dial_members(parent: &Parent, members: &[Rc<Member>]) -> Result<Dialled, Fault> {
-    let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
-    let mut dialled = dialled_in_order(parent.group.judge(), &addresses).await?;
-    let member = members.iter().find(|one| one.address == dialled.address);
-    dialled.busy = member.map(Group::busy);
-    parent.group.counts().requests.bump();
-    Ok(dialled)
+impl Sockets {
+    async fn connect(
+        &self,
+        judge: &Arc<dyn Judge>,
+        addresses: &[SocketAddr],
+        resolve: Option<Duration>,
+    ) -> Result<Dialled, Fault> {
+        let began = Instant::now();
+        let won = judge::connect(judge, self, addresses).await?;
+        Ok(finished(won, began, resolve))
+    }
+
+    /// The same for addresses whose order is a choice.
+    async fn connect_in_order(
+        &self,
+        judge: &Arc<dyn Judge>,
+        addresses: &[SocketAddr],
+    ) -> Result<Dialled, Fault> {
+        let began = Instant::now();
+        let won = judge::connect_in_order(judge, self, addresses).await?;
+        Ok(finished(won, began, None))
+    }
 }
 
-async fn dialled(
-    judge: &Arc<dyn Judge>,
-    addresses: &[SocketAddr],
-    resolve: Option<Duration>,
-) -> Result<Dialled, Fault> {
-    let began = Instant::now();
-    finished(judge::connect(judge, addresses).await?, began, resolve)
+impl Dial for Sockets {
+    type Stream = TcpStream;
+
+    async fn dial(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        TcpDialler::new().nodelay(true).dial(address).await
+    }
+
+    fn note_end(&self, _: SocketAddr, end: DialEnd<'_>) {
+        let how = match end {
+            DialEnd::Answered => return self.counters.dials.bump(),
+            DialEnd::Abandoned => return self.counters.abandoned_dials.bump(),
+            DialEnd::Failed(error) => NoStream::by(error),
+            _ => NoStream::TimedOut,
+        };
+        self.counters.note_failed_dial(how.token());
+    }
 }
 
-/// The same for addresses whose order is a choice.
-async fn dialled_in_order(
-    judge: &Arc<dyn Judge>,
-    addresses: &[SocketAddr],
-) -> Result<Dialled, Fault> {
-    let began = Instant::now();
-    finished(
-        judge::connect_in_order(judge, addresses).await?,
-        began,
-        None,
-    )
-}
-
-fn finished(
-    won: Won<TcpStream>,
-    began: Instant,
-    resolve: Option<Duration>,
-) -> Result<Dialled, Fault> {
-    won.stream.set_nodelay(true)?;
-    Ok(Dialled {
+fn finished(won: Won<TcpStream>, began: Instant, resolve: Option<Duration>) -> Dialled {
+    Dialled {
         stream: won.stream,
         address: won.address,
         effort: Effort {
@@ -275,7 +313,7 @@ fn finished(
             dials: won.dials,
         },
         busy: None,
-    })
+    }
 }
 
 /// Keeps the addresses that may be dialled; when none may, tells why the first may not.
@@ -299,5 +337,72 @@ pub(super) fn check(guard: &Guard, address: SocketAddr) -> Result<(), Fault> {
         Verdict::Allowed => Ok(()),
         Verdict::Own => Err(Fault::Loop { address }),
         Verdict::Private => Err(Fault::Prohibited { address }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use risefall::{Policy, Registry};
+
+    use super::*;
+    use crate::telemetry::counters::{Count, FAULTS};
+
+    #[tokio::test]
+    async fn a_dial_that_failed_beside_one_that_was_answered_is_counted() {
+        let live = TcpListener::bind("127.0.0.1:0").unwrap();
+        let live = live.local_addr().unwrap();
+        // Nobody can listen on port 0.
+        let dead: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let judge: Arc<dyn Judge> = Arc::new(Registry::new(Policy::default()));
+        let counters = Arc::<Counters>::default();
+        let sockets = Sockets {
+            counters: Arc::clone(&counters),
+        };
+        let failed = || {
+            let counts = counters.failed_dials.iter().map(Count::get);
+            counts.sum::<u64>()
+        };
+        let dialled = sockets
+            .connect_in_order(&judge, &[dead, live])
+            .await
+            .unwrap();
+        assert_eq!((dialled.address, dialled.effort.dials), (live, 2));
+        assert_eq!((counters.dials.get(), failed()), (1, 1));
+        // Each that fails is one.
+        let all = [dead, "127.0.0.2:0".parse().unwrap()];
+        sockets.connect_in_order(&judge, &all).await.unwrap_err();
+        assert_eq!((counters.dials.get(), failed()), (1, 3));
+        assert_eq!(counters.abandoned_dials.get(), 0);
+    }
+
+    #[test]
+    fn each_end_has_its_count() {
+        let counters = Arc::<Counters>::default();
+        let sockets = Sockets {
+            counters: Arc::clone(&counters),
+        };
+        let address = SocketAddr::from(([10, 0, 0, 1], 80));
+        let refused = io::ErrorKind::ConnectionRefused.into();
+        for end in [
+            DialEnd::Answered,
+            DialEnd::Failed(&refused),
+            DialEnd::Silent,
+            DialEnd::Silent,
+            DialEnd::Abandoned,
+        ] {
+            sockets.note_end(address, end);
+        }
+        let failed = |named: &str| {
+            let nth = FAULTS.iter().position(|&name| name == named).unwrap();
+            counters.failed_dials[nth].get()
+        };
+        assert_eq!(
+            (counters.dials.get(), counters.abandoned_dials.get()),
+            (1, 1)
+        );
+        assert_eq!(failed("connection_refused"), 1);
+        assert_eq!(failed("connection_timeout"), 2);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::connect;
 use super::world::{Answers, NoRoute, Refuses, Silent, World, address, faults};
 use crate::judge::Judge;
-use crate::{Cause, ConnectError, Outcome, Policy, Registry, State};
+use crate::{Cause, ConnectError, Outcome, Policy, Registry, State, TcpDialler};
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_address_is_suspect_after_30_ms_and_the_next_is_dialled() {
@@ -203,7 +203,7 @@ fn dials_may_move_between_threads() {
     let registry = Registry::new(Policy::default());
     let shared: std::sync::Arc<dyn Judge> = std::sync::Arc::new(registry.clone());
     let connector = registry.connector();
-    movable(connect(&shared, &[]));
+    movable(connect(&shared, &TcpDialler::new(), &[]));
     movable(registry.connect(address('a')));
     movable(registry.connect("localhost:1"));
     movable(connector.connect("localhost", 1));

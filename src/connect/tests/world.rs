@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::{Dial, Options, race};
+use super::super::{Dial, DialEnd, Options, race};
 use crate::judge::{Judge, Standing, Ticket};
 use crate::{
     Admission, Cause, Clock, ConnectError, DialFault, Outcome, Policy, PolicyBuilder, Recovery,
@@ -41,6 +41,7 @@ struct Net {
     began: Instant,
     hosts: Mutex<HashMap<SocketAddr, Host>>,
     dials: Mutex<Vec<(u64, char)>>,
+    ends: Mutex<Vec<String>>,
     open: Arc<AtomicUsize>,
 }
 
@@ -95,6 +96,7 @@ impl World {
                 began,
                 hosts: Mutex::new(hosts.collect()),
                 dials: Mutex::default(),
+                ends: Mutex::default(),
                 open: Arc::default(),
             }),
         }
@@ -164,6 +166,11 @@ impl World {
         dials.collect::<Vec<_>>().join(", ")
     }
 
+    /// How dials ended: `a Answered, b Silent`.
+    pub(super) fn take_ends(&self) -> String {
+        std::mem::take(&mut *self.net.ends.lock().unwrap()).join(", ")
+    }
+
     pub(super) fn streams_open(&self) -> usize {
         self.net.open.load(Ordering::Relaxed)
     }
@@ -205,6 +212,15 @@ impl Dial for Net {
             NoRoute => Err(io::ErrorKind::NetworkUnreachable.into()),
             Silent => std::future::pending().await,
         }
+    }
+
+    fn note_end(&self, address: SocketAddr, end: DialEnd<'_>) {
+        let end = match end {
+            DialEnd::Failed(error) => error.kind().to_string(),
+            other => format!("{other:?}"),
+        };
+        let ended = format!("{} {end}", name(&address));
+        self.ends.lock().unwrap().push(ended);
     }
 }
 
