@@ -19,7 +19,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
 use binary::Running;
-use configured::{Configured, Load, Origin, connect, echo, file, get, http, open, said, until};
+use configured::{
+    Configured, Load, Origin, connect, echo, file, get, http, open, risefall, said, until,
+};
 
 #[test]
 fn two_hundred_reloads_under_load_fail_no_request_and_cut_no_connection() {
@@ -110,6 +112,20 @@ fn a_reload_tells_what_has_changed_or_why_nothing_has() {
         }
     }
     assert_eq!(configured.status()["generation"], 3, "nothing half applied");
+    // All mistakes are told of, by who refused it and later.
+    configured.write(&file(
+        "clients = [\"nonsense\"]\nprotocols = [3]\n[limits]\nchecks = 0\nlookups = 0\nthings = 1\n",
+    ));
+    configured.reload();
+    let status = risefall(&["status", "--admin", &configured.admin().to_string()]);
+    let status = String::from_utf8(status.stdout).unwrap();
+    for words in [
+        " ago: 5 mistakes\n  ",
+        "risefall.toml:",
+        "  and 2 more: `risefall check -c FILE` shows all\n",
+    ] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
 }
 
 #[test]

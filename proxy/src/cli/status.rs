@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::ask::{self, AskError, Door, start_of};
 use super::check::print;
 use super::{address, failed};
-use crate::admin::status::{AddressReport, AddressStatus, ProxyStatus};
+use crate::admin::status::{AddressReport, AddressStatus, ProxyStatus, ReloadStatus};
 use crate::units;
 
 /// Show which addresses the running proxy holds for failing or down, or why one of them is.
@@ -104,10 +104,7 @@ fn show(status: &ProxyStatus) -> String {
         traffic.connections, traffic.in_flight, traffic.requests, traffic.failed
     ));
     if let Some(reload) = &status.last_reload {
-        let how = if reload.ok { "done" } else { "refused" };
-        let summary = reload.summary.lines().next().unwrap_or_default();
-        let ago = about(reload.age_ms);
-        out.push_str(&format!("reload {how} {ago} ago: {summary}\n"));
+        out.push_str(&reloaded(reload));
     }
     out.push('\n');
     out.push_str(&services::show(status));
@@ -121,6 +118,33 @@ fn show(status: &ProxyStatus) -> String {
         let overflow = status.overflow;
         out.push_str(&format!(
             "{overflow} failing addresses found no room and are not tracked\n"
+        ));
+    }
+    out
+}
+
+/// What the last reload came to; of several mistakes how many there are, and the first of them.
+fn reloaded(reload: &ReloadStatus) -> String {
+    let how = if reload.ok { "done" } else { "refused" };
+    let ago = about(reload.age_ms);
+    let lines = reload.summary.lines();
+    let mistakes: Vec<_> = lines
+        .filter_map(|line| line.strip_prefix(MISTAKE))
+        .collect();
+    if reload.ok || mistakes.len() < 2 {
+        let summary = reload.summary.lines().next().unwrap_or_default();
+        let summary = summary.strip_prefix(MISTAKE).unwrap_or(summary);
+        return format!("reload {how} {ago} ago: {summary}\n");
+    }
+    let count = mistakes.len();
+    let mut out = format!("reload {how} {ago} ago: {count} mistakes\n");
+    for mistake in mistakes.iter().take(MISTAKES_SHOWN) {
+        out.push_str(&format!("  {mistake}\n"));
+    }
+    let more = count.saturating_sub(MISTAKES_SHOWN);
+    if more > 0 {
+        out.push_str(&format!(
+            "  and {more} more: `risefall check -c FILE` shows all\n"
         ));
     }
     out
@@ -236,6 +260,9 @@ const EXAMPLES: &str = "\
 Examples:
   risefall status
   risefall status --watch
+/// How a mistake of the configuration begins.
+const MISTAKE: &str = "error: ";
+const MISTAKES_SHOWN: usize = 3;
   risefall status --watch=250ms
   risefall status 192.0.2.7:443
   risefall status --json | jq '.health[] | select(.is_down)'";
@@ -265,3 +292,36 @@ mod tests {
         );
     }
 }
+
+    #[test]
+    fn of_a_refused_reload_all_mistakes_are_counted_and_the_first_are_shown() {
+        let told = |ok, mistakes: usize| {
+            let shown = (1..=mistakes).map(|nth| {
+                format!("error: a.toml:{nth}:1: log.x: unknown\n --> a.toml:{nth}:1\n  |\n\n")
+            });
+            let summary = format!("{}{mistakes} mistakes", shown.collect::<String>());
+            reloaded(&ReloadStatus {
+                age_ms: 2_000,
+                ok,
+                summary,
+            })
+        };
+        let one = "reload refused 2.0s ago: a.toml:1:1: log.x: unknown\n";
+        assert_eq!(told(false, 1), one);
+        let two = "reload refused 2.0s ago: 2 mistakes\n  a.toml:1:1: log.x: unknown\n  \
+                   a.toml:2:1: log.x: unknown\n";
+        assert_eq!(told(false, 2), two);
+        assert!(told(false, 3).ends_with("  a.toml:3:1: log.x: unknown\n"));
+        let five = told(false, 5);
+        assert!(
+            five.starts_with("reload refused 2.0s ago: 5 mistakes\n"),
+            "{five}"
+        );
+        assert!(five.ends_with("  and 2 more: `risefall check -c FILE` shows all\n"));
+        let plain = ReloadStatus {
+            age_ms: 2_000,
+            ok: true,
+            summary: "nothing changes\nmore".to_owned(),
+        };
+        assert_eq!(reloaded(&plain), "reload done 2.0s ago: nothing changes\n");
+    }
