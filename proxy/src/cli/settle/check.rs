@@ -128,7 +128,8 @@ impl Settling<'_> {
             http = self.with(http, &key, |http| http.header(name, &value));
         }
         if let Some(expect) = &said.expect {
-            let ranges = expect.as_slice().iter().map(|range| (range.0.0, range.0.1));
+            let ranges = expect.ranges().into_iter();
+            let ranges = ranges.map(|range| (range.0, range.1));
             http = self.with(http, "expect", |http| {
                 Ok(http.statuses(Statuses::new(ranges)?))
             });

@@ -239,6 +239,22 @@ fn every_mistake_of_a_check_is_told_with_what_would_be_right() {
 }
 
 #[test]
+fn a_status_that_is_right_is_a_number_or_a_text_as_one_likes() {
+    let kind = |expect: &str| {
+        let text = format!(
+            "[site.a]\nlisten = \"127.0.0.1:0\"\nroute = [{{ upstream = \"a\" }}]\n\
+             [upstream.a]\nservers = [\"c:1\"]\ncheck = {{ type = \"http\", expect = {expect} }}\n"
+        );
+        let plan = Folder::new().settle(&text).unwrap().plan;
+        let upstream = plan.upstreams().next().unwrap();
+        upstream.check.clone().unwrap().kind
+    };
+    assert_eq!(kind("200"), kind("\"200\""));
+    assert_eq!(kind("[200, \"300-399\"]"), kind("[\"200\", \"300-399\"]"));
+    assert_ne!(kind("204"), kind("200"));
+}
+
+#[test]
 fn a_file_of_tls_that_cannot_be_read_is_told_at_its_place() {
     let text = "\
 [upstream.a]

@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choice::{OneOrMany, Part, True};
+use super::choice::{Part, True};
 use super::group::{Group, Outliers};
 use crate::config::scalar::{
     Authority, BodyPattern, Bytes, CertName, CookieName, Fields, HashBy, Octets, RequestPath, Said,
@@ -241,9 +241,10 @@ pub struct Check {
     /// `auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<CheckHttp>,
-    /// Statuses that are right: one range or several. Default: `200-399`.
+    /// Statuses that are right: one, a range such as `"200-299"`, or several of either. Default:
+    /// `200-399`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expect: Option<OneOrMany<Said<Statuses>>>,
+    pub expect: Option<Expected>,
     /// What the body must hold, within its first 64KiB. Default: it is not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Said<Octets>>,
@@ -263,7 +264,8 @@ pub struct Check {
     /// What the answer begins with, by TCP or UDP. Default: a connection is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<Said<Octets>>,
-    /// How long from the beginning of one to that of the next, 10ms to 12h.
+    /// How long from the beginning of one to that of the next, 10ms to 12h; by `jitter` (usually a
+    /// tenth) more or less each time, so that checks do not go in step.
     #[serde(default = "interval")]
     pub interval: Said<Duration>,
     /// The same while a verdict is changing, 10ms to `interval`. Default: 1s, or `interval` if that
@@ -308,6 +310,51 @@ pub enum CheckKind {
 
 /// In what a request that checks is sent.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+/// Statuses that are right.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Expected {
+    /// One range.
+    Range(Said<Statuses>),
+    /// One status.
+    One(#[schemars(range(min = 100, max = 599))] u16),
+    /// Several of either.
+    Many(Vec<ExpectedOne>),
+}
+
+/// One status that is right, or a range of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum ExpectedOne {
+    /// A range.
+    Range(Said<Statuses>),
+    /// One status.
+    One(#[schemars(range(min = 100, max = 599))] u16),
+}
+
+impl Expected {
+    /// All of them, each from the first to the last.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<Statuses> {
+        match self {
+            Self::Range(range) => vec![range.0],
+            Self::One(status) => vec![Statuses(*status, *status)],
+            Self::Many(many) => many.iter().map(ExpectedOne::range).collect(),
+        }
+    }
+}
+
+impl ExpectedOne {
+    fn range(&self) -> Statuses {
+        match self {
+            Self::Range(range) => range.0,
+            Self::One(status) => Statuses(*status, *status),
+        }
+    }
+}
+
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 #[expect(missing_docs, reason = "the names say it")]
