@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::source::{Said, Source};
 use super::{failed, say};
-use crate::config::Tree;
 use crate::config::scalar;
+use crate::config::tree::{Recovery, Tree};
 
 /// Tell all that is wrong with a configuration file, and start nothing.
 ///
@@ -55,10 +55,12 @@ fn effective(said: Said) -> Tree {
     let connections = settings.plan.limits().connections;
     let connections = u32::try_from(connections).unwrap_or(u32::MAX);
     tree.limits.connections.get_or_insert(connections);
-    let most = settings.policy.max_fail_timeout();
-    tree.health
-        .max_fail_timeout
-        .get_or_insert(scalar::Said(most));
+    if tree.health.recovery == Recovery::Probe {
+        let most = settings.policy.max_fail_timeout();
+        tree.health
+            .max_fail_timeout
+            .get_or_insert(scalar::Said(most));
+    }
     for forward in settings.plan.forwards() {
         if let Some(said) = tree.forward.get_mut(forward.name()) {
             said.allow_private.get_or_insert(forward.allows_private());

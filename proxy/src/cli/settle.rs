@@ -86,6 +86,11 @@ pub(super) fn settle(tree: &Tree) -> Result<Settings, Vec<Refused>> {
         refused.push(policy::refuse("health", &error));
         Policy::default()
     });
+    if tree.health.max_fail_timeout.is_some() && tree.health.recovery == tree::Recovery::Open {
+        let message =
+            "is of use with recovery = \"probe\" alone; expected that, or fail_timeout alone";
+        refused.push(Refused::new("health.max_fail_timeout", message));
+    }
     let draft = Draft {
         forwards: (tree.forward.iter())
             .map(|(name, one)| forward(name, one))

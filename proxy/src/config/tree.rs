@@ -140,8 +140,8 @@ pub struct Health {
     /// How long a down address is not dialled. With `recovery = "probe"`, each trip that follows
     /// before the earlier ones are made up for doubles it.
     pub fail_timeout: Said<Duration>,
-    /// The longest that a trip takes an address down. Default: 5m, or `fail_timeout` if that is
-    /// longer.
+    /// The longest that a trip takes an address down; of use with `recovery = "probe"` alone.
+    /// Default: 5m, or `fail_timeout` if that is longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_fail_timeout: Option<Said<Duration>>,
     /// How long one address is dialled before that is a failure.

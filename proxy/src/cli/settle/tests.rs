@@ -255,6 +255,43 @@ fn a_status_that_is_right_is_a_number_or_a_text_as_one_likes() {
 }
 
 #[test]
+fn a_key_that_says_nothing_without_another_is_told_of_with_that() {
+    let text = "\
+[health]
+recovery = \"open\"
+max_fail_timeout = \"5m\"
+[site.a]
+listen = \"127.0.0.1:0\"
+route = [{ upstream = \"a\" }]
+[upstream.a]
+servers = [\"c:1\"]
+hash_by = \"path\"
+queue = { timeout = \"1s\" }
+group = { slow_start_from = 20 }
+outliers = { slow_after = \"2s\" }
+";
+    let refused = Folder::new().settle(text).unwrap_err();
+    let starts = [
+        "health.max_fail_timeout: is of use with recovery = \"probe\" alone; expected ",
+        "upstream.a.hash_by: is of use with balance = \"hash\" alone; expected ",
+        "upstream.a.queue.timeout: is of use with length alone; expected length = ",
+        "upstream.a.group.slow_start_from: is of use with slow_start alone; expected slow_start = ",
+        "upstream.a.outliers.slow_after: is of use with slow alone; expected slow = ",
+    ];
+    assert_eq!(refused.len(), starts.len(), "{refused:?}");
+    for (line, start) in refused.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+    let with_them = text
+        .replace("\"open\"", "\"probe\"")
+        .replace("hash_by", "balance = \"hash\"\nhash_by")
+        .replace("timeout = \"1s\"", "timeout = \"1s\", length = 3")
+        .replace("slow_start_from", "slow_start = \"9s\", slow_start_from")
+        .replace("slow_after", "slow = 50, slow_after");
+    Folder::new().settle(&with_them).unwrap();
+}
+
+#[test]
 fn a_file_of_tls_that_cannot_be_read_is_told_at_its_place() {
     let text = "\
 [upstream.a]

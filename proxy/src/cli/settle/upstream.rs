@@ -28,11 +28,12 @@ pub(super) fn draft(
         Http::H1 => HttpVersion::H1,
         Http::H2 => HttpVersion::H2,
     };
+    refuse_lone(&place, said, refused);
     UpstreamDraft {
         name: name.to_owned(),
         servers: servers(&format!("{place}.servers"), &said.servers, refused),
         balance: balance(said.balance),
-        by: key_by(&said.hash_by.0),
+        by: (said.hash_by.as_ref()).map_or(KeyBy::Client, |by| key_by(&by.0)),
         service: Some(own.clone().unwrap_or_else(|| usual.clone())),
         policy: own,
         statuses: statuses(&said.statuses),
@@ -53,11 +54,24 @@ pub(super) fn draft(
         }),
         queue: Queue {
             length: said.queue.length,
-            timeout: said.queue.timeout.0,
+            timeout: (said.queue.timeout.as_ref()).map_or(Queue::default().timeout, |time| time.0),
         },
         max_requests: said.max_requests,
         check: check::of_upstream(&place, said, refused),
         group: group::policy(&place, (&said.group, &said.outliers), refused),
+    }
+}
+
+/// Keys that say nothing without another.
+fn refuse_lone(place: &str, said: &Upstream, refused: &mut Vec<Refused>) {
+    if said.hash_by.is_some() && said.balance != tree::upstream::Balance::Hash {
+        let message = "is of use with balance = \"hash\" alone; expected that beside it";
+        refused.push(Refused::new(format!("{place}.hash_by"), message));
+    }
+    if said.queue.timeout.is_some() && said.queue.length == 0 {
+        let message =
+            "is of use with length alone; expected length = 100, or another number, beside it";
+        refused.push(Refused::new(format!("{place}.queue.timeout"), message));
     }
 }
 

@@ -27,8 +27,9 @@ pub struct Group {
     pub fail_open_below: Part,
     /// How long a server that comes back takes to get its whole share, at most 1h. 0s: none.
     pub slow_start: Said<Duration>,
-    /// The part of its share that it begins with.
-    pub slow_start_from: Part,
+    /// The part of its share that it begins with; of use with `slow_start` alone. Default: 10%.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_start_from: Option<Part>,
     /// Whether it acts on what it finds: `enforce`, or `observe` to log, count and show who would be
     /// ejected, and eject nobody.
     pub mode: Mode,
@@ -69,8 +70,10 @@ pub struct Outliers {
     pub failures: Part,
     /// Ejects who is slow in so large a part of its requests. 0: no such rule.
     pub slow: Part,
-    /// Slow is whose answer takes longer to begin, from 1ms to 1h.
-    pub slow_after: Said<Duration>,
+    /// Slow is whose answer takes longer to begin, from 1ms to 1h; of use with `slow` alone.
+    /// Default: 1s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_after: Option<Said<Duration>>,
 }
 
 impl Default for Group {
@@ -81,7 +84,7 @@ impl Default for Group {
             spare_single: false,
             fail_open_below: Part::of(0),
             slow_start: Said(Duration::ZERO),
-            slow_start_from: Part::of(10),
+            slow_start_from: None,
             mode: Mode::default(),
         }
     }
@@ -97,7 +100,7 @@ impl Default for Outliers {
             tolerance: 5,
             failures: Part::of(85),
             slow: Part::of(0),
-            slow_after: Said(Duration::from_secs(1)),
+            slow_after: None,
         }
     }
 }

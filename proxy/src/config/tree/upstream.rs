@@ -29,9 +29,10 @@ pub struct Upstream {
     #[serde(default)]
     pub balance: Balance,
     /// What `hash` is taken of: the `client`'s address, the `target`'s host, the `path`, a field
-    /// (`header:NAME`) or a cookie (`cookie:NAME`); where that is missing, the client's address.
-    #[serde(default = "client")]
-    pub hash_by: Said<HashBy>,
+    /// (`header:NAME`) or a cookie (`cookie:NAME`); where that is missing, the client's address. Of
+    /// use with `balance = "hash"` alone. Default: `client`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash_by: Option<Said<HashBy>>,
     /// Failures in a row that take a server down. Default: that of `[health]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 255))]
@@ -205,14 +206,15 @@ pub struct Sticky {
 }
 
 /// Requests that wait for a server.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
     /// How many may wait, in each worker; one more is answered at once (503). 0: none waits.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub length: u32,
-    /// How long one may wait before it is answered (503).
-    pub timeout: Said<Duration>,
+    /// How long one may wait before it is answered (503); of use with `length` alone. Default: 5s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Said<Duration>>,
 }
 
 /// How a server is asked whether it works. The first check is made at once, and is the first
@@ -308,8 +310,6 @@ pub enum CheckKind {
     Udp,
 }
 
-/// In what a request that checks is sent.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 /// Statuses that are right.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(untagged)]
@@ -355,6 +355,8 @@ impl ExpectedOne {
     }
 }
 
+/// In what a request that checks is sent.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -381,7 +383,7 @@ impl Upstream {
         Self {
             servers,
             balance: Balance::default(),
-            hash_by: client(),
+            hash_by: None,
             max_fails: None,
             min_rises: None,
             fail_timeout: None,
@@ -442,21 +444,8 @@ impl Default for Retries {
     }
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            length: 0,
-            timeout: Said(Duration::from_secs(5)),
-        }
-    }
-}
-
 fn one() -> u16 {
     1
-}
-
-fn client() -> Said<HashBy> {
-    Said(HashBy::Client)
 }
 
 fn failures() -> Vec<u16> {
