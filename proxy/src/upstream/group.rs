@@ -1,7 +1,8 @@
 //! A group of servers as one worker has it: their addresses, how each stands, which is next.
 //!
 //! A server that is named is looked up when the group is first asked, and again when its answer
-//! holds no longer, beside the requests, never in their way. An address that stays keeps its
+//! holds no longer, beside the requests, never in their way: only while no server is known but
+//! backups does anybody wait. An address that stays keeps its
 //! handle, its connections and its times; when a name is not found any more, its last addresses
 //! stay: a name server's trouble is not the servers'.
 
@@ -49,6 +50,8 @@ pub struct Group {
     names: Rc<Names>,
     /// How many lookups had ended when the members were made.
     heard: Cell<u64>,
+    /// Whether each name had been looked up once by then.
+    is_whole: Cell<bool>,
 }
 
 /// What is known of the servers' names, whichever group has asked.
@@ -117,6 +120,7 @@ impl Group {
                 told: Notify::new(),
             }),
             heard: Cell::new(0),
+            is_whole: Cell::new(false),
             parts,
             began: now,
             members: RefCell::new(None),
@@ -134,6 +138,10 @@ impl Group {
         let mut group = Self::new(parts);
         if is_same {
             group.names = Rc::clone(&before.names);
+        } else {
+            let known = before.names.lookups.borrow();
+            let lookups = Lookups::behind(&known, &group.parts.servers, group.began);
+            group.names.lookups.replace(lookups);
         }
         group.presence = RefCell::new(before.presence.borrow().clone());
         group
@@ -172,8 +180,8 @@ impl Group {
         &self.queue
     }
 
-    /// Its addresses. Waits for lookups only when nothing is known yet; to be called in a
-    /// `LocalSet`, where those of servers that are due go on.
+    /// Its addresses, as far as they are known. Waits for lookups only while none is that is no
+    /// backup; to be called in a `LocalSet`, where those of servers that are due go on.
     ///
     /// # Errors
     ///
@@ -190,7 +198,7 @@ impl Group {
             let is_enough = {
                 let lookups = self.names.lookups.borrow();
                 // What failed before says nothing of a lookup that goes on now.
-                !lookups.is_looking() || lookups.is_settled() && !lookups.spots().is_empty()
+                !lookups.is_looking() || self.is_ready() && !lookups.spots().is_empty()
             };
             if is_enough {
                 break;
@@ -210,7 +218,7 @@ impl Group {
         self.start_lookups(resolver);
         // Another group may have asked for what is shared.
         let ended = self.names.ended.get();
-        if self.heard.replace(ended) != ended && self.names.lookups.borrow().is_settled() {
+        if self.heard.replace(ended) != ended && self.is_ready() {
             self.refresh();
         }
         self.members.borrow().clone()
@@ -250,11 +258,17 @@ impl Group {
         }
         let ended = self.names.ended.get() + 1;
         self.names.ended.set(ended);
-        if self.names.lookups.borrow().is_settled() {
+        if self.is_ready() {
             self.heard.set(ended);
             self.refresh();
         }
         self.names.told.notify_waiters();
+    }
+
+    /// Whether there is enough to go by, without what leads back to this process.
+    fn is_ready(&self) -> bool {
+        let is_usable = |address| self.parts.guard.judge(address) != Verdict::Own;
+        self.names.lookups.borrow().is_ready(is_usable)
     }
 
     /// Makes the members what the lookups say, unless they are that.
@@ -268,7 +282,9 @@ impl Group {
         let own = spots.iter().find(|spot| is_own(spot));
         let own = own.map(|spot| spot.address);
         spots.retain(|spot| !is_own(spot));
-        let is_known = |known: &Rc<Members>| known.is_of(&spots, own);
+        let is_whole = self.names.lookups.borrow().is_settled();
+        let is_as_whole = self.is_whole.replace(is_whole) == is_whole;
+        let is_known = |known: &Rc<Members>| is_as_whole && known.is_of(&spots, own);
         if self.members.borrow().as_ref().is_some_and(is_known) {
             self.confirm();
             return;
@@ -281,7 +297,7 @@ impl Group {
             let presence = Rc::new(evidence.enter(Found {
                 generation: self.generation.get(),
                 servers: self.parts.servers.clone(),
-                addresses: self.hosts(&spots),
+                addresses: self.present(evidence, &spots, is_whole),
                 due: self.names.lookups.borrow().next(),
             }));
             self.presence.replace(Some(presence));
@@ -297,12 +313,23 @@ impl Group {
         self.queue.call();
     }
 
-    fn hosts(&self, spots: &[Spot]) -> Vec<(SocketAddr, Arc<str>)> {
+    /// Who is a member by what this group knows. Until that is the whole, those stay that were: what
+    /// is held against one that is about to be found again must not be forgotten.
+    fn present(
+        &self,
+        evidence: &Evidence,
+        spots: &[Spot],
+        is_whole: bool,
+    ) -> Vec<(SocketAddr, Arc<str>)> {
+        let mut present = match is_whole {
+            true => Vec::new(),
+            false => evidence.found(),
+        };
+        present.retain(|(address, _)| spots.iter().all(|spot| spot.address != *address));
         let lookups = self.names.lookups.borrow();
         let spots = spots.iter().map(|spot| spot.address);
-        spots
-            .map(|address| (address, lookups.host_of(address).into()))
-            .collect()
+        present.extend(spots.map(|address| (address, lookups.host_of(address).into())));
+        present
     }
 
     /// Tells the evidence that the servers are those that they were.

@@ -107,6 +107,19 @@ impl Lookups {
     }
 
     /// When one is to be looked up next.
+    /// Those of a list that takes the place of `before`: what is known of the servers that are in both
+    /// goes on, so that nobody waits for it anew.
+    pub(super) fn behind(before: &Self, servers: &[Server], now: Instant) -> Self {
+        let known = |server: &Server| before.all.iter().find(|one| one.server == *server);
+        let all = servers.iter().map(|server| match known(server) {
+            Some(known) => known.again(now),
+            None => Lookup::new(server, now),
+        });
+        let all: Vec<_> = all.collect();
+        let next = all.iter().filter_map(Lookup::due).min();
+        Self { all, next }
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
@@ -148,6 +161,13 @@ impl Lookups {
     }
 
     /// Whether a lookup is under way.
+    /// Whether what is known is enough to go by: nobody waits for the name of another server when one
+    /// is known that is no backup, and `is_usable`.
+    pub(super) fn is_ready(&self, is_usable: impl Fn(SocketAddr) -> bool) -> bool {
+        let mut spots = self.all.iter().flat_map(|one| &one.last);
+        self.is_settled() || spots.any(|(_, spot)| !spot.is_backup && is_usable(spot.address))
+    }
+
     pub(super) fn is_looking(&self) -> bool {
         self.all.iter().any(|one| one.stage == Stage::UnderWay)
     }
@@ -225,6 +245,21 @@ impl Lookup {
     fn found(&mut self, answer: Answer, now: Instant) {
         let offered = offered(&self.server, answer, &self.last);
         if offered.found.is_empty() {
+    /// The same in another list. A lookup that is under way for the first is begun anew.
+    fn again(&self, now: Instant) -> Self {
+        Self {
+            server: self.server.clone(),
+            stage: match self.stage {
+                Stage::UnderWay => Stage::Until(now),
+                stage => stage,
+            },
+            is_settled: self.is_settled,
+            last: self.last.clone(),
+            failures: self.failures,
+            fault: self.fault.as_ref().map(told_again),
+        }
+    }
+
             let error = std::io::Error::other("none of the servers that offer it is found");
             let name = self.server.to_string().into();
             return self.failed(Fault::Name { name, error }, now);

@@ -143,12 +143,11 @@ async fn a_name_is_looked_up_once_for_all_that_wait_for_it() {
         let names = Arc::new(Fake::default());
         names.0.lock().unwrap().push(([10, 0, 0, 1], 80).into());
         let resolver = resolver(&names);
-        let servers = ["app.internal:80", "10.0.0.2:80"].map(|text| server(text, false));
-        let (group, _) = group(servers.to_vec());
+        let (group, _) = group(vec![server("app.internal:80", false)]);
         let (one, other) = tokio::join!(group.members(&resolver), group.members(&resolver));
-        assert!(Rc::ptr_eq(&one.unwrap(), &other.unwrap()));
-        let members = group.members(&resolver).await.unwrap();
-        assert_eq!(members.all().count(), 2);
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(Rc::ptr_eq(&one, &other));
+        assert_eq!(one.all().count(), 1);
     };
     local.run_until(wait).await;
 }
@@ -213,6 +212,132 @@ async fn a_lookup_that_goes_on_is_waited_for_whatever_failed_before() {
             group.look_up(0, &server, &resolver)
         );
         assert_eq!(found.unwrap().unwrap().all().count(), 1);
+    };
+    local.run_until(wait).await;
+}
+
+/// Names that nobody knows until it is dropped, and then no more.
+struct Silent(Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Names for Silent {
+    fn look_up(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        let _ = self.0.lock().unwrap().recv();
+        Err(io::Error::other("no such name"))
+    }
+}
+
+/// Whoever drops the sender ends the silence.
+fn silent() -> (std::sync::mpsc::Sender<()>, Rc<Resolver>) {
+    let (sender, silence) = std::sync::mpsc::channel();
+    let names = Arc::new(Silent(Mutex::new(silence)));
+    let resolver = Resolver::new(names, 4, Duration::from_secs(600));
+    (sender, Rc::new(resolver))
+}
+
+#[tokio::test]
+async fn servers_given_by_address_serve_at_once_whatever_becomes_of_names() {
+    let local = tokio::task::LocalSet::new();
+    let wait = async {
+        let (silence, resolver) = silent();
+        let (group, _) = group(vec![
+            server("app.internal:80", false),
+            server("10.0.0.2:80", false),
+            server("10.0.0.3:80", true),
+        ]);
+        for _ in 0..2 {
+            let known = tokio::time::timeout(SOON, group.members(&resolver)).await;
+            assert_eq!(known.unwrap().unwrap().all().count(), 2);
+        }
+        assert!(!group.is_whole.get());
+        drop(silence);
+        while !group.is_whole.get() {
+            let told = group.names.told.notified();
+            tokio::time::timeout(SOON, told).await.unwrap();
+        }
+        assert_eq!(group.members(&resolver).await.unwrap().all().count(), 2);
+    };
+    local.run_until(wait).await;
+}
+
+#[tokio::test]
+async fn backups_and_this_process_itself_are_no_reason_not_to_wait_for_a_name() {
+    let local = tokio::task::LocalSet::new();
+    let wait = async {
+        let (silence, resolver) = silent();
+        let (group, _) = group(vec![
+            server("app.internal:80", false),
+            server("10.0.0.3:80", true),
+            server("127.0.0.1:8090", false),
+        ]);
+        let members = tokio::join!(group.members(&resolver), async {
+            tokio::task::yield_now().await;
+            assert!(group.known(&resolver).is_none());
+            drop(silence);
+        });
+        assert_eq!(members.0.unwrap().all().count(), 1);
+    };
+    local.run_until(wait).await;
+}
+
+#[tokio::test]
+async fn a_name_that_the_next_plan_has_too_is_known_at_once() {
+    let local = tokio::task::LocalSet::new();
+    let wait = async {
+        let names = Arc::new(Fake::default());
+        names.0.lock().unwrap().push(([10, 0, 0, 1], 80).into());
+        let named = server("app.internal:80", false);
+        let (before, registry) = group(vec![named.clone()]);
+        before.members(&resolver(&names)).await.unwrap();
+        let more = vec![named, server("new.internal:80", false)];
+        let behind = Rc::new(Group::behind(&before, parts(more, &registry)));
+        let (silence, silent) = silent();
+        let known = tokio::time::timeout(SOON, behind.members(&silent)).await;
+        assert_eq!(known.unwrap().unwrap().all().count(), 1);
+        drop(silence);
+    };
+    local.run_until(wait).await;
+}
+
+#[tokio::test]
+async fn what_is_held_against_a_server_stays_while_its_new_name_is_looked_up() {
+    let local = tokio::task::LocalSet::new();
+    let wait = async {
+        let registry = Registry::new(Policy::default());
+        let policy = Policy::builder().max_fails(1).build().unwrap();
+        let service = crate::plan::upstream::Service::by(policy);
+        let evidences = super::super::evidence::Evidences::default();
+        let evidence = evidences.get("hub", &service, None, &registry);
+        let judged = |servers| GroupParts {
+            service: Some(Arc::clone(&evidence)),
+            ..parts(servers, &registry)
+        };
+        let names = Arc::new(Fake::default());
+        let address = SocketAddr::from(([10, 0, 0, 1], 80));
+        names.0.lock().unwrap().push(address);
+        let before = Rc::new(Group::new(judged(vec![server("old.internal:80", false)])));
+        before.serve(1);
+        before.members(&resolver(&names)).await.unwrap();
+        let handle = evidence.handle(address).unwrap();
+        let failed = risefall::Outcome::Failed(risefall::Cause::BadGateway);
+        handle.end(handle.admit().unwrap(), failed, Duration::ZERO);
+        assert!(handle.is_down());
+
+        let servers = ["new.internal:80", "10.0.0.2:80"].map(|text| server(text, false));
+        let behind = Rc::new(Group::behind(&before, judged(servers.to_vec())));
+        behind.serve(2);
+        drop(before);
+        let (silence, silent) = silent();
+        let known = behind.members(&silent).await.unwrap();
+        assert_eq!(known.all().count(), 1);
+        // It goes on with another name server, that knows.
+        let found = SocketAddr::from(([10, 0, 0, 1], 80));
+        behind
+            .look_up(0, &server("new.internal:80", false), &resolver(&names))
+            .await;
+        let known = behind.members(&silent).await.unwrap();
+        assert_eq!(known.all().count(), 2);
+        assert!(evidence.handle(found).unwrap().is_down());
+        drop(silence);
     };
     local.run_until(wait).await;
 }
