@@ -130,6 +130,11 @@ pub struct EndpointStatus {
     pub backup: bool,
     /// How dials to it go, if it is an address.
     pub status: Option<AddressStatus>,
+    /// Checks of it that have ended since it has been in the configuration, those of addresses too that
+    /// it has no more; absent without checks.
+    pub checks: Option<u64>,
+    /// Those of them that it did not pass.
+    pub checks_failed: Option<u64>,
     /// Where it is: one if it is an address, else what its name was last found to be, by whichever
     /// worker looked; none if none has looked yet.
     pub addresses: Vec<ServerStatus>,
@@ -253,7 +258,10 @@ impl Report {
         });
         let addresses: Vec<_> = addresses.collect();
         let dial = addresses.first().map(|one| one.dial.clone());
+        let counted = self.standings.counted(upstream, &written);
         EndpointStatus {
+            checks: counted.map(|counted| counted.checks),
+            checks_failed: counted.map(|counted| counted.failed),
             address: written,
             weight: server.weight,
             backup: server.is_backup,

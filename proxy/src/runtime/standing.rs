@@ -10,8 +10,8 @@ use risefall::{GroupCounts, Mode, Status};
 
 use super::force::InForce;
 use crate::plan::Upstream;
-use crate::upstream::check::Checks;
 pub use crate::upstream::check::Seen;
+use crate::upstream::check::{Checks, Counted};
 use crate::upstream::evidence::{Evidences, ServiceHandle};
 
 /// Asked how servers stand.
@@ -57,6 +57,13 @@ impl Standings {
     #[must_use]
     pub fn checks(&self) -> (usize, usize) {
         self.checks.counts()
+    }
+
+    /// The checks of a server of `upstream`, at whatever addresses, since it has been in the plan;
+    /// `None` if there are none.
+    #[must_use]
+    pub fn counted(&self, upstream: &Upstream, server: &str) -> Option<Counted> {
+        self.checks.counted(upstream.name(), server)
     }
 
     /// How the server of `upstream` at `address` stands. Reads and changes nothing.

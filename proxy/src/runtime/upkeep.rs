@@ -16,7 +16,7 @@ use crate::plan::Upstream;
 use crate::serve::context::Context;
 use crate::telemetry::log;
 use crate::upstream::check::{Checked, Checks};
-use crate::upstream::evidence::Evidence;
+use crate::upstream::evidence::{Called, Evidence};
 use crate::upstream::groups::Means;
 use crate::upstream::member::target_of;
 
@@ -39,7 +39,8 @@ pub(super) async fn check(shared: Arc<Shared>, context: Rc<Context>) {
         words.tell(&force, &shared);
         if last.as_ref() != Some(&looked) {
             shared.checks.set_in_flight(force.plan.limits.checks);
-            shared.checks.set(looked.wanted(&shared.checks));
+            let is_planned = |upstream: &str, server: &str| looked.has(upstream, server);
+            shared.checks.set(looked.wanted(&shared.checks), is_planned);
             last = Some(looked);
         }
         // Another plan is followed at once.
@@ -60,8 +61,8 @@ struct Looked {
 struct CheckedGroup {
     upstream: Arc<Upstream>,
     evidence: Arc<Evidence>,
-    /// Where its servers are, and what the plan calls them.
-    found: Vec<(SocketAddr, Arc<str>)>,
+    /// Where its servers are, and what they are called.
+    found: Vec<(SocketAddr, Called)>,
     dials: Registry,
 }
 
@@ -117,6 +118,15 @@ impl Looked {
     }
 
     fn wanted(&self, checks: &Checks) -> Vec<Checked> {
+    /// Whether the plan has that server, and it is checked.
+    fn has(&self, upstream: &str, server: &str) -> bool {
+        let mut groups = self.groups.iter();
+        groups.any(|group| {
+            let mut servers = group.upstream.servers().iter();
+            group.upstream.name() == upstream && servers.any(|one| one.to_string() == server)
+        })
+    }
+
         let groups = self.groups.iter();
         groups.flat_map(|group| group.wanted(checks)).collect()
     }
@@ -140,18 +150,19 @@ impl CheckedGroup {
             return Vec::new();
         };
         let name: Arc<str> = self.upstream.name.as_str().into();
-        let members = self.found.iter().filter_map(|(server, host)| {
+        let members = self.found.iter().filter_map(|(server, called)| {
             let tls = match &self.upstream.tls {
                 None => None,
-                Some(tls) => Some(checks.tls(tls, host)?),
+                Some(tls) => Some(checks.tls(tls, &called.host)?),
             };
-            let made = check.definition(&target_of(host, server.port())?, tls);
+            let made = check.definition(&target_of(&called.host, server.port())?, tls);
             let refused = |error: &_| {
                 tracing::error!(upstream = %name, %server, %error, "cannot be checked");
             };
             Some(Checked {
                 upstream: Arc::clone(&name),
                 address: *server,
+                server: Arc::clone(&called.server),
                 definition: Arc::new(made.inspect_err(refused).ok()?),
                 thresholds: check.thresholds,
                 evidence: Arc::clone(&self.evidence),

@@ -30,7 +30,25 @@ pub struct Checks {
     /// Taken by whoever runs them.
     runner: Mutex<Option<Runner<Way>>>,
     profiles: Arc<Profiles>,
-    watched: Mutex<HashMap<Key, Watched>>,
+    watch: Mutex<Watch>,
+}
+
+/// Who is checked, and what there was of those who are no more.
+#[derive(Debug, Default)]
+struct Watch {
+    all: HashMap<Key, Watched>,
+    /// What addresses that have left have counted, by the group and the server whose they were: what
+    /// is told of a server must not fall when its name leads elsewhere.
+    left: HashMap<(Arc<str>, Arc<str>), Counted>,
+}
+
+/// Checks that have ended.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counted {
+    /// All.
+    pub checks: u64,
+    /// Those of them that the server did not pass.
+    pub failed: u64,
 }
 
 /// A server that is to be checked.
@@ -38,6 +56,8 @@ pub struct Checks {
 pub struct Checked {
     /// Whose it is: its group's name.
     pub upstream: Arc<str>,
+    /// What the plan calls it.
+    pub server: Arc<str>,
     /// Where it is.
     pub address: SocketAddr,
     /// How it is checked.
@@ -70,8 +90,8 @@ type Key = (Arc<str>, SocketAddr);
 struct Watched {
     checked: Checked,
     subscription: Subscription,
-    /// What subscriptions before this one have counted: checks, and those that failed.
-    before: (u64, u64),
+    /// What subscriptions before this one have counted.
+    before: Counted,
 }
 
 impl Checks {
@@ -89,7 +109,7 @@ impl Checks {
             checker,
             runner: Mutex::new(Some(runner)),
             profiles,
-            watched: Mutex::default(),
+            watch: Mutex::default(),
         }
     }
 
@@ -124,36 +144,45 @@ impl Checks {
     }
 
     /// Checks these from now on. Those that were checked before, with the same name of their group
-    /// and the same address, keep their verdict; of those that have gone nothing is kept.
-    pub fn set(&self, wanted: Vec<Checked>) {
-        let mut watched = self.watched();
-        let mut old = std::mem::take(&mut *watched);
+    /// and the same address, keep their verdict; of those that have gone what they have counted is
+    /// kept, as long as their server `is_planned`, told by the names of its group and its own.
+    pub fn set(&self, wanted: Vec<Checked>, is_planned: impl Fn(&str, &str) -> bool) {
+        let mut watch = self.watch();
+        let mut old = std::mem::take(&mut watch.all);
         for checked in wanted {
             let key = (Arc::clone(&checked.upstream), checked.address);
             // A group has each address once; of two the first counts.
-            if watched.contains_key(&key) {
+            if watch.all.contains_key(&key) {
                 continue;
             }
             let known = old.get(&key).filter(|known| known.checked.is_as(&checked));
             if known.is_some()
                 && let Some(known) = old.remove(&key)
             {
-                watched.insert(key, known);
+                watch.all.insert(key, known);
                 continue;
             }
-            if let Some(made) = self.watch(checked, old.get(&key)) {
-                watched.insert(key, made);
+            if let Some(made) = self.begin(checked, old.get(&key)) {
+                watch.all.insert(key, made);
             }
         }
-        let named = watched.values().filter_map(Watched::profile);
+        let named = watch.all.values().filter_map(Watched::profile);
         self.profiles.retain(&named.collect::<Vec<_>>());
         for (key, gone) in &old {
-            if !watched.contains_key(key) {
+            let server = &gone.checked.server;
+            let new = watch.all.get(key);
+            if new.is_none() {
                 // What it has said of itself it cannot take back any more.
                 gone.checked.evidence.note_weight(key.1, 100);
             }
+            if new.is_none_or(|new| new.checked.server != *server) {
+                let whose = (Arc::clone(&key.0), Arc::clone(server));
+                let left = watch.left.entry(whose).or_default();
+                *left = left.with(gone.counted());
+            }
         }
-        drop(watched);
+        (watch.left).retain(|(upstream, server), _| is_planned(upstream, server));
+        drop(watch);
         // The old ones end when all of the new have begun: a check that goes on is never without
         // whoever wants it.
         drop(old);
@@ -162,22 +191,34 @@ impl Checks {
     /// What is known of the server of that group at that address; `None` if it is not checked.
     #[must_use]
     pub fn seen(&self, upstream: &str, address: SocketAddr) -> Option<Seen> {
-        let watched = self.watched();
-        let one = watched.get(&(Arc::from(upstream), address))?;
+        let watch = self.watch();
+        let one = watch.all.get(&(Arc::from(upstream), address))?;
         let report = one.subscription.report();
         let now = self.checker.now();
-        let (checks, failed) = one.before;
+        let Counted { checks, failed } = one.before.with(Counted::of(&report));
         Some(Seen {
             age: (report.last.as_ref()).map(|last| now.saturating_sub(last.at)),
-            checks: checks.saturating_add(report.checks),
-            failed: failed.saturating_add(report.failed),
+            checks,
+            failed,
             report,
         })
     }
 
+    /// The checks of that server of the group, at whatever addresses, since it has been in the plan;
+    /// `None` if there are none.
+    #[must_use]
+    pub fn counted(&self, upstream: &str, server: &str) -> Option<Counted> {
+        let watch = self.watch();
+        let is_its =
+            |one: &&Watched| *one.checked.upstream == *upstream && *one.checked.server == *server;
+        let now = watch.all.values().filter(is_its).map(Watched::counted);
+        let left = watch.left.get(&(Arc::from(upstream), Arc::from(server)));
+        now.chain(left.copied()).reduce(Counted::with)
+    }
+
     /// Tells the evidence of each group how much its servers want, by their own account.
     pub fn tell_weights(&self) {
-        for (key, one) in self.watched().iter() {
+        for (key, one) in &self.watch().all {
             let percent = one.subscription.weight_percent();
             one.checked.evidence.note_weight(key.1, percent);
         }
@@ -189,15 +230,17 @@ impl Checks {
         (self.checker.len(), self.checker.in_flight())
     }
 
-    fn watch(&self, checked: Checked, old: Option<&Watched>) -> Option<Watched> {
+    fn begin(&self, checked: Checked, old: Option<&Watched>) -> Option<Watched> {
         let Checked {
             upstream,
+            server,
             address,
             definition,
             thresholds,
             evidence,
             dials,
         } = &checked;
+        let before = old.filter(|old| old.checked.server == *server);
         let checker = self.checker.with_dials(dials);
         let subscribed = checker.subscribe(
             *address,
@@ -207,7 +250,7 @@ impl Checks {
         );
         match subscribed {
             Ok(subscription) => Some(Watched {
-                before: old.map_or((0, 0), Watched::counted),
+                before: before.map_or_else(Counted::default, Watched::counted),
                 subscription,
                 checked,
             }),
@@ -218,29 +261,42 @@ impl Checks {
         }
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashMap<Key, Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Checked {
     /// Whether it is checked and judged alike.
     fn is_as(&self, other: &Self) -> bool {
-        self.definition == other.definition
+        self.server == other.server
+            && self.definition == other.definition
             && self.thresholds == other.thresholds
             && self.evidence == other.evidence
             && self.dials.policy() == other.dials.policy()
     }
 }
 
+impl Counted {
+    fn of(report: &Report) -> Self {
+        Self {
+            checks: report.checks,
+            failed: report.failed,
+        }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            checks: self.checks.saturating_add(other.checks),
+            failed: self.failed.saturating_add(other.failed),
+        }
+    }
+}
+
 impl Watched {
-    fn counted(&self) -> (u64, u64) {
+    fn counted(&self) -> Counted {
         let report = self.subscription.report();
-        let (checks, failed) = self.before;
-        (
-            checks.saturating_add(report.checks),
-            failed.saturating_add(report.failed),
-        )
+        self.before.with(Counted::of(&report))
     }
 
     fn profile(&self) -> Option<&str> {

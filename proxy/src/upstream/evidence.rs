@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use risefall::{Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Registry, Weight};
 
 use self::presence::Present;
-pub use self::presence::{Found, Presence};
+pub use self::presence::{Called, Found, Presence};
 use self::weights::{OwnWeight, Weights};
 use crate::plan::Check;
 use crate::plan::upstream::Service;
@@ -202,7 +202,7 @@ impl Evidence {
 
     /// Its members, whichever worker has found them, with what the plan calls them.
     #[must_use]
-    pub fn found(&self) -> Vec<(SocketAddr, Arc<str>)> {
+    pub fn found(&self) -> Vec<(SocketAddr, Called)> {
         self.words.found()
     }
 
@@ -394,7 +394,7 @@ mod tests {
         let presence = evidence.enter(Found {
             generation: 1,
             servers: Vec::new(),
-            addresses: vec![(address(), "api".into())],
+            addresses: vec![(address(), Called::of("api"))],
             due: None,
         });
         (evidence.handle(address()).unwrap(), presence)

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::balance::Balance;
 use super::budget::Budget;
-use super::evidence::{Evidence, Found, Presence};
+use super::evidence::{Called, Evidence, Found, Presence};
 use super::lookup::{self, Lookups, Spot};
 use super::member::{Busy, Member};
 use super::members::Members;
@@ -320,7 +320,7 @@ impl Group {
         evidence: &Evidence,
         spots: &[Spot],
         is_whole: bool,
-    ) -> Vec<(SocketAddr, Arc<str>)> {
+    ) -> Vec<(SocketAddr, Called)> {
         let mut present = match is_whole {
             true => Vec::new(),
             false => evidence.found(),
@@ -328,7 +328,7 @@ impl Group {
         present.retain(|(address, _)| spots.iter().all(|spot| spot.address != *address));
         let lookups = self.names.lookups.borrow();
         let spots = spots.iter().map(|spot| spot.address);
-        present.extend(spots.map(|address| (address, lookups.host_of(address).into())));
+        present.extend(spots.map(|address| (address, lookups.called(address))));
         present
     }
 
@@ -353,7 +353,7 @@ impl Group {
         let service = self.parts.service.as_ref();
         Rc::new(Member {
             address,
-            host: self.names.lookups.borrow().host_of(address).into(),
+            host: (*self.names.lookups.borrow().called(address).host).into(),
             key: format!("upstream {}#{} {address}", self.parts.name, self.parts.era).into(),
             id: self.next_id.replace(self.next_id.get().wrapping_add(1)),
             weight: Cell::new(spot.weight),

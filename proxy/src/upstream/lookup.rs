@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::evidence::Called;
 use super::group::Server;
 use crate::error::Fault;
 use crate::net::resolve::{Found, Offer, Resolver, Service};
@@ -106,7 +107,6 @@ impl Lookups {
         Self { all, next }
     }
 
-    /// When one is to be looked up next.
     /// Those of a list that takes the place of `before`: what is known of the servers that are in both
     /// goes on, so that nobody waits for it anew.
     pub(super) fn behind(before: &Self, servers: &[Server], now: Instant) -> Self {
@@ -120,6 +120,7 @@ impl Lookups {
         Self { all, next }
     }
 
+    /// When one is to be looked up next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
@@ -160,7 +161,6 @@ impl Lookups {
         self.all.iter().all(|one| one.is_settled)
     }
 
-    /// Whether a lookup is under way.
     /// Whether what is known is enough to go by: nobody waits for the name of another server when one
     /// is known that is no backup, and `is_usable`.
     pub(super) fn is_ready(&self, is_usable: impl Fn(SocketAddr) -> bool) -> bool {
@@ -168,6 +168,7 @@ impl Lookups {
         self.is_settled() || spots.any(|(_, spot)| !spot.is_backup && is_usable(spot.address))
     }
 
+    /// Whether a lookup is under way.
     pub(super) fn is_looking(&self) -> bool {
         self.all.iter().any(|one| one.stage == Stage::UnderWay)
     }
@@ -194,11 +195,20 @@ impl Lookups {
         all.collect()
     }
 
-    /// What the configuration, or a name server, calls the server at `address`, without its port.
-    pub(super) fn host_of(&self, address: SocketAddr) -> String {
-        let mut all = self.all.iter().flat_map(|one| &one.last);
-        let found = all.find(|(_, spot)| spot.address == address);
-        found.map_or_else(String::new, |(target, _)| target.host().to_string())
+    /// What the server at `address` is called.
+    pub(super) fn called(&self, address: SocketAddr) -> Called {
+        let mut all = self.all.iter().flat_map(|one| {
+            let last = one.last.iter();
+            last.map(move |(target, spot)| (one, target, spot))
+        });
+        let found = all.find(|(_, _, spot)| spot.address == address);
+        let (server, host) = found.map_or_else(Default::default, |(one, target, _)| {
+            (one.server.to_string(), target.host().to_string())
+        });
+        Called {
+            server: server.into(),
+            host: host.into(),
+        }
     }
 
     /// Why nothing is known.
@@ -235,16 +245,6 @@ impl Lookup {
         }
     }
 
-    fn due(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Until(due) => Some(due),
-            Stage::Fixed | Stage::UnderWay => None,
-        }
-    }
-
-    fn found(&mut self, answer: Answer, now: Instant) {
-        let offered = offered(&self.server, answer, &self.last);
-        if offered.found.is_empty() {
     /// The same in another list. A lookup that is under way for the first is begun anew.
     fn again(&self, now: Instant) -> Self {
         Self {
@@ -260,6 +260,16 @@ impl Lookup {
         }
     }
 
+    fn due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Until(due) => Some(due),
+            Stage::Fixed | Stage::UnderWay => None,
+        }
+    }
+
+    fn found(&mut self, answer: Answer, now: Instant) {
+        let offered = offered(&self.server, answer, &self.last);
+        if offered.found.is_empty() {
             let error = std::io::Error::other("none of the servers that offer it is found");
             let name = self.server.to_string().into();
             return self.failed(Fault::Name { name, error }, now);

@@ -5,7 +5,6 @@ use std::fmt;
 use super::Out;
 use crate::admin::Report;
 use crate::admin::service::{EndpointStatus, GroupStatus, ServerStatus, UpstreamStatus};
-use crate::admin::status::CheckStatus;
 use crate::runtime::standing::WORDS;
 use crate::telemetry::counters::CLASSES;
 use crate::telemetry::tally::FAILURES;
@@ -159,28 +158,21 @@ fn servers(all: &[UpstreamStatus], out: &mut Out<'_>) -> fmt::Result {
     }
     let help = "The same by one word alone: of its dials, of its traffic, of its checks";
     out.gauges("server_up_by", help, &Series(words).each())?;
-    let counted = |count: fn(&CheckStatus) -> u64| {
+    let counted = |count: fn(&EndpointStatus) -> Option<u64>| {
         let all = servers().filter_map(|(upstream, server)| {
             let labels = [
                 ("upstream", upstream.name.as_str()),
                 ("server", server.address.as_str()),
             ];
-            Some((labels, checked(server, count)?))
+            Some((labels, count(server)?))
         });
         Series(all.collect())
     };
-    let help = "Checks of a server, or of its addresses, that have ended";
+    let help = "Checks of a server that have ended, at all addresses that it has had";
     out.counters("server_checks", help, &counted(|one| one.checks).each())?;
     let help = "Those of them that it did not pass";
-    let failed = counted(|one| one.failed);
+    let failed = counted(|one| one.checks_failed);
     out.counters("server_checks_failed", help, &failed.each())
-}
-
-/// The sum over its addresses; `None` if none is checked.
-fn checked(server: &EndpointStatus, count: fn(&CheckStatus) -> u64) -> Option<u64> {
-    let seen = server.addresses.iter();
-    let seen = seen.filter_map(|one| one.check_report.as_ref());
-    seen.map(count).reduce(u64::saturating_add)
 }
 
 /// Checks as a whole: identical ones of several upstreams are one.

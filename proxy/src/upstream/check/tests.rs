@@ -9,7 +9,7 @@ use super::*;
 use crate::plan::Check;
 use crate::plan::upstream::Service;
 use crate::proto::Target;
-use crate::upstream::evidence::{Evidences, Found};
+use crate::upstream::evidence::{Called, Evidences, Found};
 
 fn check(path: &str) -> Check {
     let timing = Timing::builder()
@@ -35,6 +35,7 @@ impl World {
         let dials = (self.dials.clone()).unwrap_or_else(|| Registry::new(Policy::default()));
         Checked {
             upstream: upstream.into(),
+            server: "app.internal:80".into(),
             address,
             definition: Arc::new(check.definition(&target, None).unwrap()),
             thresholds: check.thresholds,
@@ -95,7 +96,7 @@ async fn groups_that_check_one_address_alike_share_the_check_and_judge_for_thems
     let wanted = both.map(|(name, check)| world.checked(name, address, check));
     let [mut strict, mut lenient] = both.map(|(name, _)| world.changes(name));
     let checks = running();
-    checks.set(wanted.to_vec());
+    checks.set(wanted.to_vec(), |_, _| true);
     assert_eq!(checks.counts().0, 1);
     assert_eq!(next(&mut strict).await.to, State::Down);
     assert_eq!(next(&mut strict).await.to, State::Up);
@@ -113,20 +114,20 @@ async fn a_server_that_stays_keeps_its_verdict_and_one_that_has_gone_has_nothing
     let usual = world.checked("api", address, &check("/"));
     let mut changes = world.changes("api");
     let checks = running();
-    checks.set(vec![usual.clone()]);
+    checks.set(vec![usual.clone()], |_, _| true);
     assert_eq!(next(&mut changes).await.to, State::Down);
     let made = checks.seen("api", address).unwrap().checks;
     // The same again, another path, another threshold: nothing is forgotten.
     let mut patient = check("/other");
     patient.thresholds.rise = 9;
     for wanted in [&check("/"), &check("/other"), &patient] {
-        checks.set(vec![world.checked("api", address, wanted)]);
+        checks.set(vec![world.checked("api", address, wanted)], |_, _| true);
         let seen = checks.seen("api", address).unwrap();
         assert_eq!(seen.report.verdict, Verdict::Down);
         assert!(seen.checks >= made && seen.failed >= made, "{seen:?}");
     }
     assert_eq!(changes.next(), None);
-    checks.set(Vec::new());
+    checks.set(Vec::new(), |_, _| true);
     assert_eq!(next(&mut changes).await.to, State::Up);
     assert!(checks.seen("api", address).is_none());
     assert_eq!(checks.counts(), (0, 0));
@@ -142,13 +143,13 @@ async fn a_server_that_starts_down_is_used_once_a_check_has_passed() {
     let _presence = wanted.evidence.enter(Found {
         generation: 1,
         servers: Vec::new(),
-        addresses: vec![(address, "app.internal".into())],
+        addresses: vec![(address, Called::of("app.internal"))],
         due: None,
     });
     let handle = wanted.evidence.handle(address).unwrap();
     let mut changes = world.changes("api");
     let checks = Arc::new(Checks::new(1));
-    checks.set(vec![wanted]);
+    checks.set(vec![wanted], |_, _| true);
     assert!(handle.is_down() && handle.admit().is_none());
     assert_eq!(next(&mut changes).await.to, State::Down);
     tokio::spawn(async move { checks.run().await });
@@ -169,10 +170,44 @@ async fn what_a_check_meets_on_its_way_is_told_to_the_dials_of_its_group() {
         ..World::default()
     };
     let checks = running();
-    checks.set(vec![world.checked("api", address, &check("/"))]);
+    checks.set(vec![world.checked("api", address, &check("/"))], |_, _| {
+        true
+    });
     let change = next(&mut changes).await;
     assert_eq!((change.to, change.evidence), (State::Down, 7));
     // It is back, and no client has to try it.
     serve_at(address, &[200]).await;
     assert_eq!(next(&mut changes).await.to, State::Up);
+}
+
+#[tokio::test]
+async fn what_a_server_has_counted_does_not_fall_when_its_name_leads_elsewhere() {
+    let [(one, _), (other, _)] = [serve(&[200]).await, serve(&[200]).await];
+    let world = World::default();
+    let check = check("/");
+    let checks = running();
+    assert_eq!(checks.counted("api", "app.internal:80"), None);
+    let mut last = Counted::default();
+    for address in [one, other, one] {
+        checks.set(vec![world.checked("api", address, &check)], |_, _| true);
+        let at_least = last.checks + 2;
+        while last.checks < at_least {
+            let now = checks.counted("api", "app.internal:80").unwrap();
+            assert!(now.checks >= last.checks, "{now:?} after {last:?}");
+            last = now;
+            tokio::task::yield_now().await;
+        }
+    }
+    // An address of another server counts for that.
+    let moved = Checked {
+        server: "new.internal:80".into(),
+        ..world.checked("api", one, &check)
+    };
+    checks.set(vec![moved], |_, _| true);
+    assert!(checks.counted("api", "app.internal:80").unwrap().checks >= last.checks);
+    assert!(checks.counted("api", "new.internal:80").unwrap().checks < last.checks);
+    // What is planned no more is forgotten.
+    checks.set(Vec::new(), |_, server| server == "new.internal:80");
+    assert_eq!(checks.counted("api", "app.internal:80"), None);
+    assert!(checks.counted("api", "new.internal:80").is_some());
 }

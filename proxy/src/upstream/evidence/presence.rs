@@ -21,10 +21,30 @@ pub struct Found {
     pub generation: u64,
     /// Whom that plan names.
     pub servers: Vec<Server>,
-    /// Where they are, and what the plan calls the server, without its port.
-    pub addresses: Vec<(SocketAddr, Arc<str>)>,
+    /// Where they are, and what they are called there.
+    pub addresses: Vec<(SocketAddr, Called)>,
     /// When it is to look again; `None` where there is nothing to look up.
     pub due: Option<Instant>,
+}
+
+/// What a server is called.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Called {
+    /// As the plan says it, with its port.
+    pub server: Arc<str>,
+    /// What the plan, or a name server, calls its host.
+    pub host: Arc<str>,
+}
+
+#[cfg(test)]
+impl Called {
+    /// One that is called the same everywhere.
+    pub(crate) fn of(name: &str) -> Self {
+        Self {
+            server: name.into(),
+            host: name.into(),
+        }
+    }
 }
 
 /// What workers have found, by the number of the list.
@@ -36,7 +56,7 @@ struct Lists {
     all: BTreeMap<u64, Found>,
     next: u64,
     /// The members that these have come to.
-    members: BTreeMap<SocketAddr, Arc<str>>,
+    members: BTreeMap<SocketAddr, Called>,
 }
 
 /// The servers that one worker has found, members of their group for as long as this is kept.
@@ -91,12 +111,12 @@ impl Words {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The members, with what the plan calls them.
-    pub(super) fn found(&self) -> Vec<(SocketAddr, Arc<str>)> {
+    /// The members, with what they are called.
+    pub(super) fn found(&self) -> Vec<(SocketAddr, Called)> {
         let lists = self.lists();
         let members = lists.members.iter();
         members
-            .map(|(&address, host)| (address, Arc::clone(host)))
+            .map(|(&address, called)| (address, called.clone()))
             .collect()
     }
 
@@ -164,7 +184,7 @@ mod tests {
             }],
             addresses: ports
                 .iter()
-                .map(|&port| (address(port), name.into()))
+                .map(|&port| (address(port), Called::of(name)))
                 .collect(),
             due: None,
         }
