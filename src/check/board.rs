@@ -147,7 +147,10 @@ impl Board {
     /// registry that nothing else records in.
     ///
     /// A word that another subscriber has already keeps its verdict, so that a new plan can
-    /// subscribe before the old one leaves; so does one that was imported as down.
+    /// subscribe before the old one leaves; so does one that was imported as down. With
+    /// [`Start::NotEligible`] a word that is down by the cause `reported` is that of a server which was
+    /// not checked yet: somebody who knew of it before has said so, and the first check is its first
+    /// verdict all the same.
     ///
     /// # Errors
     ///
@@ -396,17 +399,20 @@ impl Board {
         heard: Option<&HeaderName>,
     ) -> Arc<Standing> {
         let known = self.words.entry(word.id()).or_insert_with(|| {
-            let is_pending = !word.status().state.is_down();
-            if is_pending && start == Start::NotEligible {
+            let is_down = word.status().state.is_down();
+            if !is_down && start == Start::NotEligible {
                 at_once.record_failure(Cause::Reported);
             }
             Word {
                 users: 0,
-                is_pending,
+                is_pending: !is_down,
+                start,
                 standing: Arc::default(),
                 heard: heard.cloned(),
             }
         });
+        known.start = start;
+        known.is_pending |= known.is_held(word);
         if known.heard.as_ref() != heard {
             known.hear_by(heard.cloned(), word);
         }

@@ -25,6 +25,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use risefall::check::Start;
 use risefall::{Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Registry, Weight};
 
 use self::presence::Present;
@@ -42,7 +43,8 @@ pub struct Evidences(Mutex<HashMap<String, Arc<Evidence>>>);
 pub struct Evidence {
     words: Arc<Words>,
     terms: Terms,
-    is_checked: bool,
+    /// What a server is before its first check has ended; `None` while there are none.
+    start: Option<Start>,
 }
 
 /// What plans have in common.
@@ -91,14 +93,19 @@ impl Evidences {
         let policy = policy.service(traffic_policy(&service.policy)).build();
         // It was valid, and what is said of answers cannot make it otherwise.
         let policy = policy.unwrap_or_default();
-        let checks = check.map(Check::policy);
+        let (checks, start) = (
+            check.map(Check::policy),
+            check.map(|check| check.thresholds.start),
+        );
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let evidence = match known.get(name) {
-            Some(known) if known.is_judged_by(&policy, checks.as_ref(), dials) => {
+            Some(known)
+                if known.start == start && known.is_judged_by(&policy, checks.as_ref(), dials) =>
+            {
                 return Arc::clone(known);
             }
-            Some(known) => Arc::new(known.judged_by(policy, checks.as_ref(), dials)),
-            None => Arc::new(Evidence::new(policy, checks, dials)),
+            Some(known) => Arc::new(known.judged_by(policy, (checks.as_ref(), start), dials)),
+            None => Arc::new(Evidence::new(policy, (checks, start), dials)),
         };
         known.insert(name.to_owned(), Arc::clone(&evidence));
         evidence
@@ -128,31 +135,40 @@ impl Evidences {
 }
 
 impl Evidence {
-    fn new(policy: GroupPolicy, checks: Option<Policy>, dials: &Registry) -> Self {
-        let is_checked = checks.is_some();
+    fn new(
+        policy: GroupPolicy,
+        (checks, start): (Option<Policy>, Option<Start>),
+        dials: &Registry,
+    ) -> Self {
         let terms = Terms {
             policy,
             dials: dials.clone(),
             checks: registry(checks.unwrap_or_default(), dials),
         };
-        Self::by(terms, is_checked)
+        Self::by(terms, start)
     }
 
-    fn by(terms: Terms, is_checked: bool) -> Self {
+    fn by(terms: Terms, start: Option<Start>) -> Self {
         let group = Group::builder(&terms.dials).checks(&terms.checks);
         let words = Words {
             group: group.policy(terms.policy.clone()).build(),
             present: Present::default(),
             weights: Weights::default(),
         };
+        words.set_unchecked(unchecked(&terms, start));
         Self {
             words: Arc::new(words),
             terms,
-            is_checked,
+            start,
         }
     }
 
-    fn judged_by(&self, policy: GroupPolicy, checks: Option<&Policy>, dials: &Registry) -> Self {
+    fn judged_by(
+        &self,
+        policy: GroupPolicy,
+        (checks, start): (Option<&Policy>, Option<Start>),
+        dials: &Registry,
+    ) -> Self {
         let group = &self.words.group;
         let terms = Terms {
             policy,
@@ -164,10 +180,11 @@ impl Evidence {
         };
         group.set_registries(&terms.dials, Some(&terms.checks));
         group.set_policy(terms.policy.clone());
+        self.words.set_unchecked(unchecked(&terms, start));
         Self {
             words: Arc::clone(&self.words),
             terms,
-            is_checked: checks.is_some(),
+            start,
         }
     }
 
@@ -225,7 +242,7 @@ impl Evidence {
     /// What checks found; `None` while the group has none.
     #[must_use]
     pub fn checks(&self) -> Option<&Registry> {
-        self.is_checked.then_some(&self.terms.checks)
+        self.start.map(|_| &self.terms.checks)
     }
 }
 
@@ -330,6 +347,18 @@ fn traffic_policy(policy: &Policy) -> Policy {
     builder.build().unwrap_or_else(|_| policy.clone())
 }
 
+/// Where it is noted of servers that no check has ended yet, if they are not to be used before: one
+/// note is enough to take them down.
+fn unchecked(terms: &Terms, start: Option<Start>) -> Option<Registry> {
+    (start == Some(Start::NotEligible)).then(|| {
+        let policy = terms.checks.policy().clone().into_builder();
+        let policy = policy.weight(Cause::Reported, Weight::Trip).build();
+        // It was valid, and weights cannot make it otherwise.
+        let policy = policy.unwrap_or_else(|_| terms.checks.policy().clone());
+        terms.checks.with_policy(policy)
+    })
+}
+
 /// On the clock of the dials, which a group compares it with.
 fn registry(policy: Policy, dials: &Registry) -> Registry {
     // Servers are pinned by their handles and free of the capacity.
@@ -386,7 +415,7 @@ mod tests {
             dials: made(Policy::default()),
             checks: made(check().policy()),
         };
-        (Evidence::by(terms, true), clock)
+        (Evidence::by(terms, Some(Start::Eligible)), clock)
     }
 
     /// The server, there for as long as the other value is kept.

@@ -293,7 +293,8 @@ impl Group {
             .tally
             .found
             .tell(self.names.lookups.borrow().found());
-        if let Some(evidence) = &self.parts.service {
+        let evidence = self.parts.service.as_ref();
+        if let Some(evidence) = evidence.or(self.parts.checked.as_ref()) {
             let presence = Rc::new(evidence.enter(Found {
                 generation: self.generation.get(),
                 servers: self.parts.servers.clone(),

@@ -125,7 +125,10 @@ impl Means<'_> {
             checked: is_checked.then(|| self.evidence(upstream)),
             ..self.wanted(upstream)
         };
-        self.groups.get(&name, wanted, self.judge)
+        let group = self.groups.get(&name, wanted, self.judge);
+        // What any worker goes through is checked.
+        group.serve(self.generation);
+        group
     }
 
     fn wanted(&self, upstream: &Upstream) -> Wanted {

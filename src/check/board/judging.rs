@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::Subscriber;
+use super::{Start, Subscriber};
 use crate::check::agent::{AgentReport, Availability};
 use crate::check::definition::Timing;
 use crate::check::report::{Failure, Finding, LastCheck, Verdict, Way};
@@ -22,6 +22,8 @@ use crate::snapshot::State;
 pub(super) struct Word {
     pub(super) users: usize,
     pub(super) is_pending: bool,
+    /// What holds before the first check, for the newest subscriber.
+    pub(super) start: Start,
     pub(super) standing: Arc<Standing>,
     /// The field by which the server speaks for itself, of the newest subscriber.
     pub(super) heard: Option<HeaderName>,
@@ -45,7 +47,7 @@ impl Word {
         if outcome == Outcome::LocalFault {
             return;
         }
-        let is_first = std::mem::take(&mut self.is_pending);
+        let is_first = std::mem::take(&mut self.is_pending) || self.is_held(&subscriber.word);
         // The first result is the verdict, and so is what the server says of itself.
         match is_first || finding.is_said_down() {
             true => subscriber.at_once.record(outcome),
@@ -80,6 +82,16 @@ impl Word {
                 ..AgentReport::default()
             },
         );
+    }
+
+    /// Whether the word is down for nothing but that no check has ended yet.
+    pub(super) fn is_held(&self, word: &Endpoint) -> bool {
+        if self.start != Start::NotEligible {
+            return false;
+        }
+        let status = word.status();
+        let cause = status.last_failure.map(|last| last.cause);
+        status.state.is_down() && cause == Some(Cause::Reported)
     }
 
     fn is_drained(&self) -> bool {

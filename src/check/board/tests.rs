@@ -8,6 +8,7 @@ use crate::check::definition::{Kind, Timing};
 use crate::check::http::{Http, Statuses};
 use crate::check::report::{Failure, Verdict, Way};
 use crate::clock::ManualClock;
+use crate::outcome::Weight;
 use crate::policy::{Policy, Recovery};
 use crate::snapshot::State;
 
@@ -228,6 +229,38 @@ fn who_wants_proof_first_is_not_eligible_until_the_first_check_has_passed() {
         assert_eq!(world.verdict(id), verdict);
         assert_eq!(group.is_fall_down(&address(1)), verdict == Verdict::Down);
     }
+}
+
+#[test]
+fn one_that_was_held_before_it_is_subscribed_to_is_judged_by_its_first_check_all_the_same() {
+    let mut world = World::new(4);
+    let group = world.group();
+    let policy = group.policy().clone().into_builder();
+    let policy = policy.weight(Cause::Reported, Weight::Trip);
+    let holder = group.with_policy(policy.build().unwrap());
+    let hold = || {
+        holder.record_failure(address(1), Cause::Reported);
+        assert!(group.is_fall_down(&address(1)));
+    };
+    hold();
+    let wanted = Thresholds {
+        start: Start::NotEligible,
+        ..thresholds(3, 2)
+    };
+    let id = world.subscribe(1, &group, wanted);
+    assert_eq!(world.verdict(id), Verdict::Pending);
+    world.check(&passed());
+    assert_eq!(world.verdict(id), Verdict::Up);
+    assert!(!group.is_fall_down(&address(1)));
+    // It was away for a moment, and nobody has told the board.
+    hold();
+    world.check(&passed());
+    assert_eq!(world.verdict(id), Verdict::Up);
+    // One that has failed since needs all of its passes.
+    hold();
+    world.check(&failed());
+    world.check(&passed());
+    assert_eq!(world.verdict(id), Verdict::Down);
 }
 
 fn finding_of(failure: Failure) -> Finding {

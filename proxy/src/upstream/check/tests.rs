@@ -140,6 +140,7 @@ async fn a_server_that_starts_down_is_used_once_a_check_has_passed() {
     let mut check = check("/");
     check.thresholds.start = Start::NotEligible;
     let wanted = world.checked("api", address, &check);
+    let mut changes = world.changes("api");
     let _presence = wanted.evidence.enter(Found {
         generation: 1,
         servers: Vec::new(),
@@ -147,11 +148,14 @@ async fn a_server_that_starts_down_is_used_once_a_check_has_passed() {
         due: None,
     });
     let handle = wanted.evidence.handle(address).unwrap();
-    let mut changes = world.changes("api");
+    // From the moment when it joins, and by the first check that it passes no more.
+    assert!(handle.is_down() && handle.admit().is_none());
+    assert_eq!(next(&mut changes).await.to, State::Down);
     let checks = Arc::new(Checks::new(1));
     checks.set(vec![wanted], |_, _| true);
     assert!(handle.is_down() && handle.admit().is_none());
-    assert_eq!(next(&mut changes).await.to, State::Down);
+    let seen = checks.seen("api", address).unwrap();
+    assert_eq!(seen.report.verdict, Verdict::Pending);
     tokio::spawn(async move { checks.run().await });
     assert_eq!(next(&mut changes).await.to, State::Up);
     assert!(!handle.is_down());

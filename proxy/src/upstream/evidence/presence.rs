@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use risefall::{Cause, Endpoint, Registry};
+
 use super::Words;
 use crate::upstream::group::Server;
 
@@ -57,6 +59,8 @@ struct Lists {
     next: u64,
     /// The members that these have come to.
     members: BTreeMap<SocketAddr, Called>,
+    /// Where it is noted of new members that no check has ended yet, if they are not to be used before.
+    unchecked: Option<Registry>,
 }
 
 /// The servers that one worker has found, members of their group for as long as this is kept.
@@ -120,6 +124,11 @@ impl Words {
             .collect()
     }
 
+    /// From now on it is noted there of new members that no check has ended yet.
+    pub(super) fn set_unchecked(&self, unchecked: Option<Registry>) {
+        self.lists().unchecked = unchecked;
+    }
+
     /// Leaves out what nobody has asked for any more.
     pub(super) fn tidy(&self, now: Instant) {
         self.follow(self.lists(), now);
@@ -140,6 +149,8 @@ impl Words {
         let is_any = !found.is_empty() || lists.all.is_empty();
         if is_any && lists.members != found {
             if !lists.members.keys().eq(found.keys()) {
+                // Before anybody can choose them; kept until the group has handles of its own.
+                let _held = lists.hold(found.keys());
                 // Weights are the balancers' own.
                 self.group.set(found.keys().map(|&address| (address, 1)));
             }
@@ -148,15 +159,34 @@ impl Words {
     }
 }
 
+impl Lists {
+    /// Takes those down by their checks' word that are new, if they are not to be used before one has
+    /// ended.
+    fn hold<'a>(&self, found: impl Iterator<Item = &'a SocketAddr>) -> Vec<Endpoint> {
+        let Some(unchecked) = &self.unchecked else {
+            return Vec::new();
+        };
+        let new = found.filter(|address| !self.members.contains_key(address));
+        let held = new.map(|&address| unchecked.endpoint(address));
+        let held: Vec<_> = held.filter(|word| !word.is_fall_down()).collect();
+        for word in &held {
+            word.record_failure(Cause::Reported);
+        }
+        held
+    }
+}
+
 /// How long after it should have looked again a worker may still ask.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use risefall::{Cause, Outcome, Policy, Registry};
+    use risefall::check::{Kind, Start};
+    use risefall::{Outcome, Policy};
 
     use super::super::{Evidence, Evidences};
     use super::*;
+    use crate::plan::Check;
     use crate::plan::upstream::Service;
     use crate::proto::Target;
 
@@ -271,5 +301,37 @@ mod tests {
         idle.confirm(1, Some(now + PATIENCE * 9));
         assert_eq!(members(&evidence), [1, 2]);
         drop((idle, busy));
+    }
+
+    #[test]
+    fn where_servers_start_down_one_that_is_new_is_down_before_anybody_can_choose_it() {
+        let service = Service::by(Policy::builder().max_fails(1).build().unwrap());
+        let dials = Registry::new(Policy::default());
+        let evidences = Evidences::default();
+        let mut check = Check::of(Kind::Connect);
+        let usual = evidences.get("api", &service, Some(&check), &dials);
+        let first = usual.enter(found(1, "a", &[1]));
+        assert!(!is_down(&usual, 1));
+        check.thresholds.start = Start::NotEligible;
+        let evidence = evidences.get("api", &service, Some(&check), &dials);
+        let second = evidence.enter(found(2, "a", &[1, 2]));
+        drop(first);
+        // Who stays keeps its verdict.
+        assert_eq!([1, 2].map(|port| is_down(&evidence, port)), [false, true]);
+        let checks = evidence.checks().unwrap();
+        for _ in 0..check.thresholds.rise {
+            checks.add_rise_up(address(2));
+        }
+        assert!(!is_down(&evidence, 2));
+        let third = evidence.enter(found(2, "a", &[1, 2]));
+        drop(second);
+        assert!(!is_down(&evidence, 2));
+        // One that had left and comes again is new.
+        let fourth = evidence.enter(found(3, "b", &[1]));
+        drop(third);
+        assert_eq!(members(&evidence), [1]);
+        let fifth = evidence.enter(found(4, "a", &[1, 2]));
+        assert_eq!([1, 2].map(|port| is_down(&evidence, port)), [false, true]);
+        drop((fourth, fifth));
     }
 }
