@@ -240,6 +240,11 @@ async fn the_first_check_is_the_first_verdict() {
     until_used(&proxy, "app", ill.address(), false).await;
     until_used(&proxy, "app", well.address(), true).await;
     assert_eq!(ill.checks(), 1);
+    // One check is one failure, however many it would take from now on.
+    let server = told(&proxy, "app", ill.address()).await;
+    let why = server["reason"].as_str().unwrap();
+    let one = "checks: down until they succeed: 1 failure, the last: status 503";
+    assert!(why.starts_with(one), "{why}");
 }
 
 #[tokio::test]
@@ -409,6 +414,23 @@ async fn a_server_that_says_drain_gets_no_requests_until_it_says_ready() {
 }
 
 #[tokio::test]
+async fn a_server_that_says_that_it_is_down_is_told_by_that() {
+    let (one, other) = (Service::start(&[200]).await, Service::start(&[200]).await);
+    let proxy = checked(&[one.address(), other.address()], by(Kind::Http(http())));
+    until_used(&proxy, "app", one.address(), true).await;
+    one.says("down # disk full");
+    until_used(&proxy, "app", one.address(), false).await;
+    let server = told(&proxy, "app", one.address()).await;
+    let why = server["reason"].as_str().unwrap();
+    assert!(
+        why.starts_with("checks: it says that it is down: disk full, "),
+        "{why}"
+    );
+    one.says("up");
+    until_used(&proxy, "app", one.address(), true).await;
+}
+
+#[tokio::test]
 async fn a_server_that_wants_less_gets_less_and_is_not_down() {
     let (one, other) = (Service::start(&[200]).await, Service::start(&[200]).await);
     let proxy = checked(&[one.address(), other.address()], by(Kind::Http(http())));
@@ -426,6 +448,7 @@ async fn a_server_that_wants_less_gets_less_and_is_not_down() {
     assert_eq!(one.requests(), had);
     let server = told(&proxy, "app", one.address()).await;
     assert_eq!(server["eligible"], true);
+    assert_eq!(server["reason"], "gets 0 % of its share: it asks for 0 %");
     wants(100).await;
     ask(&proxy, 4).await;
     assert!(one.requests() > had);

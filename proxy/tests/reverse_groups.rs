@@ -232,6 +232,9 @@ async fn one_that_never_fails_twice_in_a_row_is_found_by_its_rate() {
     let status = json(&proxy, "/status").await;
     let one = server(&status, 0);
     assert_eq!(one["traffic"]["last_cause"], "outlier");
+    let reason = one["reason"].as_str().unwrap();
+    assert!(reason.contains(": an outlier by failures: "), "{reason}");
+    assert!(!reason.contains("in a row"), "{reason}");
     assert_eq!(statuses(&proxy, 8).await, [200; 8]);
 }
 
@@ -257,6 +260,9 @@ async fn one_that_is_slow_in_half_of_its_answers_is_found_by_that() {
     })
     .await;
     assert_eq!(proxy.ask(get("/")).await.text(), "good");
+    let status = json(&proxy, "/status").await;
+    let reason = server(&status, 0)["reason"].as_str().unwrap();
+    assert!(reason.contains(": an outlier by slow: "), "{reason}");
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Why a server is used, or why not, in a sentence.
 
-use risefall::check::Verdict;
-use risefall::{State, Status};
+use risefall::check::{Failure, Report};
+use risefall::{Cause, State, Status};
 
-use crate::runtime::standing::{PassedOver, Seen, Standing};
+use crate::runtime::standing::{Ejection, PassedOver, Seen, Standing};
 use crate::units;
 
 /// What is said of a server, the words that keep it from being used alone if there are any.
@@ -17,7 +17,7 @@ pub(super) fn of(standing: &Standing, max_fails: u8) -> String {
     let told = told.map(|(word, status)| match word {
         "dial" => dial(status, max_fails),
         "check" => format!("checks: {}", check(status, standing.seen.as_ref())),
-        _ => format!("{word}: {}", traffic(status)),
+        _ => format!("{word}: {}", traffic(status, standing.ejection.as_ref())),
     });
     let mut told: Vec<_> = told.collect();
     match standing.passed_over {
@@ -27,12 +27,7 @@ pub(super) fn of(standing: &Standing, max_fails: u8) -> String {
         Some(PassedOver::Observing) => {
             told.push("used all the same: the group only observes".to_owned());
         }
-        None if standing.share_percent < 100 && !is_down => {
-            let share = standing.share_percent;
-            told.push(format!(
-                "gets {share} % of its share: it came back of late, or wants less"
-            ));
-        }
+        None if standing.share_percent < 100 && !is_down => told.push(share(standing)),
         None => {}
     }
     match told.is_empty() {
@@ -64,10 +59,28 @@ pub(super) fn dial(status: &Status, max_fails: u8) -> String {
     }
 }
 
-fn traffic(status: &Status) -> String {
+/// Why it gets less than its weight.
+fn share(standing: &Standing) -> String {
+    let wanted = (standing.seen.as_ref()).map_or(100, |seen| seen.report.weight_percent);
+    let share = standing.share_percent;
+    let why = match (wanted < 100, share < wanted) {
+        (true, true) => format!("it asks for {wanted} %, and came back of late"),
+        (true, false) => format!("it asks for {wanted} %"),
+        (false, _) => "it came back of late".to_owned(),
+    };
+    format!("gets {share} % of its share: {why}")
+}
+
+fn traffic(status: &Status, ejection: Option<&Ejection>) -> String {
     match status.state {
         State::Up => format!("{}; the last: {}", in_a_row(status.failures), last(status)),
-        State::Down => down(status),
+        State::Down => match (status.last_failure, ejection) {
+            (Some(last), Some(ejection)) => {
+                let (until, ago) = (until(status, " for another"), units::show_about(last.age));
+                format!("down{until}: {ejection}, {ago} ago")
+            }
+            _ => down(status),
+        },
         State::ProbeDue => "its down time is over: the next request tries it alone".to_owned(),
         State::Probing => "a request is trying it".to_owned(),
         other => other.name().replace('_', " "),
@@ -77,16 +90,15 @@ fn traffic(status: &Status) -> String {
 /// Time alone does not bring back what checks took down, so none is told.
 fn check(status: &Status, seen: Option<&Seen>) -> String {
     let report = seen.map(|seen| &seen.report);
-    let failures = in_a_row(status.failures);
+    let failures = in_a_row(failed_checks(status.failures, seen));
     match (status.state, report) {
         (State::Up, _) => format!("{failures}, the last: {}", last_check(status, seen)),
         (State::Drained, Some(report)) => {
             let said = report.availability.name();
             format!("it says {said}, so it gets no new requests")
         }
-        (_, Some(report)) if report.verdict == Verdict::Pending => {
-            "the first has to pass before it is used".to_owned()
-        }
+        _ if is_unchecked(status) => "the first has to pass before it is used".to_owned(),
+        (_, Some(report)) if is_said_down(report) => last_check(status, seen),
         _ if status.successes > 0 => {
             format!(
                 "down until enough of them pass in a row: {} has passed",
@@ -98,6 +110,31 @@ fn check(status: &Status, seen: Option<&Seen>) -> String {
             last_check(status, seen)
         ),
     }
+}
+
+/// How many checks have failed that the word counts as `failures`. The first verdict takes one, and
+/// so does one that the server speaks itself; the word has them as if it had taken all.
+fn failed_checks(failures: u8, seen: Option<&Seen>) -> u8 {
+    match seen.map_or(0, |seen| seen.failed) {
+        // From before this process.
+        0 => failures,
+        failed => u8::try_from(failed).unwrap_or(u8::MAX).min(failures),
+    }
+}
+
+/// Whether the word is down for nothing but that no check has ended yet (`start = "down"`).
+fn is_unchecked(status: &Status) -> bool {
+    let cause = status.last_failure.map(|last| last.cause);
+    status.state.is_down() && cause == Some(Cause::Reported)
+}
+
+/// Whether the server has said itself that it is down.
+fn is_said_down(report: &Report) -> bool {
+    let last = report
+        .last
+        .as_ref()
+        .and_then(|last| last.result.as_ref().err());
+    matches!(last, Some(Failure::Agent(_)))
 }
 
 /// Why the last check failed, in its own words if they are known still.
@@ -140,7 +177,7 @@ const NOTHING: &str = "nothing is held against it";
 
 #[cfg(test)]
 mod tests {
-    use risefall::{Cause, Policy, Registry};
+    use risefall::{Policy, Registry};
 
     use super::*;
 
@@ -161,6 +198,7 @@ mod tests {
             passed_over: None,
             share_percent: 100,
             seen: None,
+            ejection: None,
         };
         let told = |dial, traffic, check| of(&standing(dial, traffic, check), 3);
         assert_eq!(told(0, 0, 0), "nothing is held against it");
@@ -184,9 +222,6 @@ mod tests {
             share_percent: 34,
             ..standing(0, 0, 0)
         };
-        assert_eq!(
-            of(&warm, 3),
-            "gets 34 % of its share: it came back of late, or wants less"
-        );
+        assert_eq!(of(&warm, 3), "gets 34 % of its share: it came back of late");
     }
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use risefall::Sweep;
-
 use super::Shared;
 use crate::telemetry::log;
 use crate::upstream::evidence::Evidences;
@@ -23,10 +21,8 @@ pub(super) async fn look(shared: Arc<Shared>) {
 fn judge(evidences: &Evidences) {
     for (upstream, evidence) in evidences.all() {
         evidence.tidy(Instant::now());
-        let group = evidence.group();
-        let Sweep { outliers, .. } = group.sweep(group.now());
-        for outlier in &outliers {
-            log::outlier(&upstream, outlier);
+        for outlier in evidence.sweep() {
+            log::outlier(&upstream, &outlier);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::force::InForce;
 use crate::plan::Upstream;
 pub use crate::upstream::check::Seen;
 use crate::upstream::check::{Checks, Counted};
+pub use crate::upstream::evidence::Ejection;
 use crate::upstream::evidence::{Evidences, ServiceHandle};
 
 /// Asked how servers stand.
@@ -29,6 +30,9 @@ pub struct Standing {
     /// What requests met there; `None` where dials alone are judged, and while no worker has served
     /// a client by this plan.
     pub traffic: Option<Status>,
+    /// Why it was ejected, if that was for what it did beside the others, and nothing has been held
+    /// against it since.
+    pub ejection: Option<Ejection>,
     /// What checks found; `None` while there are none.
     pub check: Option<Status>,
     /// What the last check found, and how many there were; `None` while there are none.
@@ -76,11 +80,16 @@ impl Standings {
         let mut standing = Standing {
             dial: force.judge_of(upstream).status(&address),
             traffic: handle.as_ref().map(|handle| handle.status().service),
+            ejection: None,
             check: checks.map(|checks| checks.status(&address)),
             seen: self.checks.seen(upstream.name(), address),
             passed_over: None,
             share_percent: handle.as_ref().map_or(100, ServiceHandle::share_percent),
         };
+        let last = standing.traffic.and_then(|traffic| traffic.last_failure);
+        if let (Some(evidence), Some(last)) = (evidence, last) {
+            standing.ejection = evidence.ejection(address, last.cause);
+        }
         if let (Some(handle), Some(evidence)) = (&handle, evidence)
             && standing.is_down()
             && !handle.is_down()

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use risefall::{Registry, State, Transition, Transitions};
+use risefall::check::Failure;
+use risefall::{Cause, Registry, State, Transition, Transitions};
 
 use super::Shared;
 use super::force::InForce;
@@ -15,7 +16,7 @@ use crate::net::tls::{Identity, refresh_all};
 use crate::plan::Upstream;
 use crate::serve::context::Context;
 use crate::telemetry::log;
-use crate::upstream::check::{Checked, Checks};
+use crate::upstream::check::{Checked, Checks, Seen};
 use crate::upstream::evidence::{Called, Evidence};
 use crate::upstream::groups::Means;
 use crate::upstream::member::target_of;
@@ -117,7 +118,6 @@ impl Looked {
         self.groups.iter().all(|one| !one.found.is_empty())
     }
 
-    fn wanted(&self, checks: &Checks) -> Vec<Checked> {
     /// Whether the plan has that server, and it is checked.
     fn has(&self, upstream: &str, server: &str) -> bool {
         let mut groups = self.groups.iter();
@@ -127,6 +127,7 @@ impl Looked {
         })
     }
 
+    fn wanted(&self, checks: &Checks) -> Vec<Checked> {
         let groups = self.groups.iter();
         groups.flat_map(|group| group.wanted(checks)).collect()
     }
@@ -161,8 +162,8 @@ impl CheckedGroup {
             };
             Some(Checked {
                 upstream: Arc::clone(&name),
-                address: *server,
                 server: Arc::clone(&called.server),
+                address: *server,
                 definition: Arc::new(made.inspect_err(refused).ok()?),
                 thresholds: check.thresholds,
                 evidence: Arc::clone(&self.evidence),
@@ -199,7 +200,11 @@ impl Words {
             let is_known =
                 |change: &Transition| change.to != State::Drained && change.from != State::Drained;
             for change in changes.filter(is_known) {
-                log::service_transition(name, "traffic", &change, None);
+                let ejection = (change.cause)
+                    .and_then(|cause| evidence.ejection(change.address, cause))
+                    .map(|ejection| ejection.to_string());
+                let failures = failures_in_a_row(&change);
+                log::service_transition(name, "traffic", &change, ejection.as_deref(), failures);
             }
             let Some(registry) = evidence.checks() else {
                 *checks = None;
@@ -207,21 +212,46 @@ impl Words {
             };
             let changes = checks.get_or_insert_with(|| registry.subscribe(CHANGES_KEPT));
             for change in changes {
-                let reason = reason(shared, name, &change);
-                log::service_transition(name, "check", &change, reason.as_deref());
+                let seen = shared.checks.seen(name, change.address);
+                let (reason, failures) = checked(&change, seen.as_ref());
+                log::service_transition(name, "check", &change, reason.as_deref(), failures);
             }
         }
     }
 }
 
-/// Why checks took the server down, in their own words; or what the server has said of itself.
-fn reason(shared: &Shared, upstream: &str, change: &Transition) -> Option<String> {
-    let report = shared.checks.seen(upstream, change.address)?.report;
-    let failure = report.last?.result.err();
-    match change.to {
-        State::Down => failure.map(|failure| failure.to_string()),
-        State::Drained => Some(format!("it says {}", report.availability.name())),
-        _ => None,
+/// How many failures took it down; `None` if it was one verdict on all that it did, which the word
+/// has as if it had been so many.
+fn failures_in_a_row(change: &Transition) -> Option<u8> {
+    let is_by_rates = matches!(change.cause, Some(Cause::Outlier | Cause::Slow));
+    (!is_by_rates).then_some(change.evidence)
+}
+
+/// Why checks took the server down, in their own words, or what the server has said of itself; and
+/// how many failures in a row it was, if it was that.
+fn checked(change: &Transition, seen: Option<&Seen>) -> (Option<String>, Option<u8>) {
+    if change.to == State::Down && change.cause == Some(Cause::Reported) {
+        return (Some(UNCHECKED.to_owned()), None);
+    }
+    let Some(seen) = seen else {
+        return (None, None);
+    };
+    let report = &seen.report;
+    match (change.to, &report.last) {
+        (State::Down, Some(last)) => match &last.result {
+            Err(said @ Failure::Agent(_)) => (Some(said.to_string()), None),
+            // The first verdict takes one check.
+            Err(failure) => {
+                let failed = u8::try_from(seen.failed).unwrap_or(u8::MAX);
+                (Some(failure.to_string()), Some(failed.min(change.evidence)))
+            }
+            Ok(()) => (None, None),
+        },
+        (State::Drained, _) => {
+            let says = report.availability.name();
+            (Some(format!("it says {says}")), None)
+        }
+        _ => (None, None),
     }
 }
 
@@ -258,6 +288,8 @@ pub(crate) fn now_s() -> i64 {
     })
 }
 
+/// Of a server that `start = "down"` keeps from being used.
+const UNCHECKED: &str = "not checked yet";
 /// Changes of one word of one upstream that may wait to be logged.
 const CHANGES_KEPT: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);

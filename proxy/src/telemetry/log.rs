@@ -81,9 +81,15 @@ pub fn transition(change: &Transition) {
     }
 }
 
-/// Logs a change of what `by` (traffic or checks) says of a server of `upstream`, and the `reason`
-/// in words if there are any.
-pub fn service_transition(upstream: &str, by: &str, change: &Transition, reason: Option<&str>) {
+/// Logs a change of what `by` (traffic or checks) says of a server of `upstream`; the `reason` in
+/// words, if there are any, and how many `failures` in a row it was, if it was that.
+pub fn service_transition(
+    upstream: &str,
+    by: &str,
+    change: &Transition,
+    reason: Option<&str>,
+    failures: Option<u8>,
+) {
     let server = change.address;
     let cause = change.cause.map(|cause| cause.to_string());
     match change.to {
@@ -91,7 +97,6 @@ pub fn service_transition(upstream: &str, by: &str, change: &Transition, reason:
             tracing::info!(upstream, %server, by, cause, "server is still down: its probe failed");
         }
         State::Down => {
-            let failures = change.evidence;
             tracing::warn!(upstream, %server, by, cause, failures, reason, "server is down");
         }
         State::Probing => tracing::info!(upstream, %server, by, "server is probed"),
@@ -103,22 +108,23 @@ pub fn service_transition(upstream: &str, by: &str, change: &Transition, reason:
 /// Tells who does worse than may be.
 pub fn outlier(upstream: &str, outlier: &Outlier) {
     let (server, calls) = (outlier.address, outlier.calls);
-    let said = match outlier.rule {
-        Rule::FailurePercent => "failed",
-        Rule::SuccessRate => "succeeded",
-        _ => "slow",
+    // What the configuration calls it, and what it looked at.
+    let (rule, said) = match outlier.rule {
+        Rule::FailurePercent => ("failures", "failed"),
+        Rule::SuccessRate => ("deviations_milli", "succeeded"),
+        _ => ("slow", "slow"),
     };
     let (percent, limit) = (outlier.percent.round(), outlier.limit.round());
     match outlier.effect {
         Effect::Ejected => {
-            tracing::warn!(upstream, %server, said, percent, limit, calls, "an outlier is ejected");
+            tracing::warn!(upstream, %server, rule, said, percent, limit, calls, "an outlier is ejected");
         }
         Effect::Observed => {
-            tracing::warn!(upstream, %server, said, percent, limit, calls, "an outlier is observed");
+            tracing::warn!(upstream, %server, rule, said, percent, limit, calls, "an outlier is observed");
         }
         // Told again at each look.
         _ => {
-            tracing::debug!(upstream, %server, said, percent, limit, calls, "an outlier is spared");
+            tracing::debug!(upstream, %server, rule, said, percent, limit, calls, "an outlier is spared");
         }
     }
 }

@@ -17,6 +17,7 @@
 //! does: a plan with other thresholds reads the same words. Members are the servers that any worker
 //! has found ([`Presence`]); what was held against one that nobody has any more is forgotten.
 
+mod ejections;
 mod presence;
 mod weights;
 
@@ -26,8 +27,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use risefall::check::Start;
-use risefall::{Cause, Group, GroupPolicy, MemberStatus, Outcome, Policy, Registry, Weight};
+use risefall::{
+    Cause, Group, GroupPolicy, MemberStatus, Outcome, Outlier, Policy, Registry, Weight,
+};
 
+pub use self::ejections::Ejection;
+use self::ejections::Ejections;
 use self::presence::Present;
 pub use self::presence::{Called, Found, Presence};
 use self::weights::{OwnWeight, Weights};
@@ -53,6 +58,7 @@ struct Words {
     group: Group,
     present: Present,
     weights: Weights,
+    ejections: Ejections,
 }
 
 /// By what words are read.
@@ -154,6 +160,7 @@ impl Evidence {
             group: group.policy(terms.policy.clone()).build(),
             present: Present::default(),
             weights: Weights::default(),
+            ejections: Ejections::default(),
         };
         words.set_unchecked(unchecked(&terms, start));
         Self {
@@ -209,6 +216,27 @@ impl Evidence {
     pub fn tidy(&self, now: Instant) {
         self.words.tidy(now);
         self.words.weights.tidy();
+        let members = self.words.group.members();
+        (self.words.ejections).tidy(|address| members.find(&address).is_some());
+    }
+
+    /// Judges its servers by what they did of late beside each other, if it is time to. Who is worse
+    /// than may be.
+    pub fn sweep(&self) -> Vec<Outlier> {
+        let group = self.group();
+        let outliers = group.sweep(group.now()).outliers;
+        for outlier in &outliers {
+            self.words.ejections.note(outlier);
+        }
+        outliers
+    }
+
+    /// Why rates have taken the server at `address` out, if that was its last failure and is known:
+    /// `cause` is that of the failure.
+    #[must_use]
+    pub fn ejection(&self, address: SocketAddr, cause: Cause) -> Option<Ejection> {
+        let is_by_rates = matches!(cause, Cause::Outlier | Cause::Slow);
+        self.words.ejections.of(address).filter(|_| is_by_rates)
     }
 
     /// Notes that the server at `address` wants so much of its weight, in percent: 100 unless it has
