@@ -143,6 +143,20 @@ async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
         bad.address
     );
     assert!(metric(&proxy, &up).await < 0.5);
+    // One address is told with its state in the upstreams that have it, and no other server.
+    let one = json(&proxy, &format!("/status?address={}", bad.address)).await;
+    assert_eq!(one["status"]["state"], "up");
+    assert_eq!(one["upstreams"].as_array().unwrap().len(), 1);
+    assert_eq!(one["upstreams"][0]["name"], "app");
+    assert_eq!(one["upstreams"][0]["group"]["ejected"], 1);
+    let servers = one["upstreams"][0]["endpoints"].as_array().unwrap();
+    assert_eq!(servers.len(), 1);
+    assert_eq!(servers[0]["weight"], 1);
+    assert_eq!(servers[0]["addresses"][0]["traffic"]["state"], "down");
+    assert_eq!(servers[0]["addresses"][0]["share_percent"], 100);
+    assert!(servers[0]["addresses"][0]["check_report"].is_object());
+    let nobody = json(&proxy, "/status?address=192.0.2.7:443").await;
+    assert_eq!(nobody["upstreams"].as_array().unwrap().len(), 0);
 }
 
 #[tokio::test]

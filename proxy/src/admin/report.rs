@@ -9,6 +9,7 @@ use risefall::Registry;
 use tokio::sync::watch;
 
 use super::operator::{Operator, STATES};
+use super::service::UpstreamStatus;
 use super::status::{
     AddressReport, AddressStatus, Change, Event, MemoryStatus, PolicyStatus, ProxyStatus,
     ReloadStatus, TrafficStatus, milliseconds,
@@ -73,8 +74,11 @@ impl Report {
     #[must_use]
     pub fn addresses(&self) -> Vec<AddressReport> {
         let statuses = self.force.load().judge.statuses();
-        let reports = statuses.iter().map(|status| self.address(status.address));
-        reports.collect()
+        let upstreams = self.upstreams();
+        let reports = statuses.iter();
+        reports
+            .map(|status| self.reported(status.address, &upstreams))
+            .collect()
     }
 
     /// How many addresses are in each of [`STATES`].
@@ -162,11 +166,18 @@ impl Report {
     /// One address, whether anything is held against it or not.
     #[must_use]
     pub fn address(&self, address: SocketAddr) -> AddressReport {
+        self.reported(address, &self.upstreams())
+    }
+
+    fn reported(&self, address: SocketAddr, upstreams: &[UpstreamStatus]) -> AddressReport {
         let force = self.force.load();
         AddressReport {
             status: AddressStatus::of(&force.judge.status(&address)),
             journal: (force.judge.journal(&address).iter())
                 .map(Change::of)
+                .collect(),
+            upstreams: (upstreams.iter())
+                .filter_map(|upstream| upstream.only(address))
                 .collect(),
         }
     }

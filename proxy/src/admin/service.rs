@@ -294,6 +294,33 @@ impl ServerStatus {
     }
 }
 
+impl UpstreamStatus {
+    /// The same with those servers alone that are at `address`; `None` if there are none.
+    pub(super) fn only(&self, address: SocketAddr) -> Option<Self> {
+        let endpoints = self.endpoints.iter().filter_map(|server| {
+            let addresses = server.addresses.iter();
+            let addresses: Vec<_> = addresses
+                .filter(|one| is_same(one.address, address))
+                .cloned()
+                .collect();
+            (!addresses.is_empty()).then(|| EndpointStatus {
+                addresses,
+                ..server.clone()
+            })
+        });
+        let endpoints: Vec<_> = endpoints.collect();
+        (!endpoints.is_empty()).then(|| Self {
+            endpoints,
+            ..self.clone()
+        })
+    }
+}
+
+/// An address of IPv4 may be written as one of IPv6.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
+}
+
 impl GroupStatus {
     fn of(counts: &risefall::GroupCounts) -> Self {
         Self {

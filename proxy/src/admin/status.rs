@@ -184,6 +184,10 @@ pub struct AddressReport {
     pub status: AddressStatus,
     /// Its last changes, oldest first, 16 at most.
     pub journal: Vec<Change>,
+    /// The upstreams that have it among their servers, each with the servers alone whose address it
+    /// is.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamStatus>,
 }
 
 /// A change of one address.

@@ -159,11 +159,18 @@ fn show_address(report: &AddressReport) -> String {
             about(usual.max(1))
         ));
     }
+    if !report.upstreams.is_empty() {
+        out.push('\n');
+        out.push_str(&services::show_server(&report.upstreams));
+        out.push('\n');
+    }
     if report.journal.is_empty() {
         out.push_str("no changes are remembered\n");
         return out;
     }
-    out.push('\n');
+    if report.upstreams.is_empty() {
+        out.push('\n');
+    }
     let mut rows = vec![["WHEN", "FROM", "TO", "WHY"].map(String::from)];
     rows.extend(report.journal.iter().map(|change| {
         let why = match (&change.cause, change.evidence) {
@@ -253,6 +260,9 @@ fn about(ms: u64) -> String {
     units::show_about(Duration::from_millis(ms))
 }
 
+/// How a mistake of the configuration begins.
+const MISTAKE: &str = "error: ";
+const MISTAKES_SHOWN: usize = 3;
 const WATCH_LEAST: Duration = Duration::from_millis(100);
 /// Home, and all behind it gone (ECMA-48 §8.3.21, §8.3.39).
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -260,9 +270,6 @@ const EXAMPLES: &str = "\
 Examples:
   risefall status
   risefall status --watch
-/// How a mistake of the configuration begins.
-const MISTAKE: &str = "error: ";
-const MISTAKES_SHOWN: usize = 3;
   risefall status --watch=250ms
   risefall status 192.0.2.7:443
   risefall status --json | jq '.health[] | select(.is_down)'";
@@ -291,7 +298,6 @@ mod tests {
              192.0.2.7:443  down   3 failed  2      refused, 12.3s ago  in 47.7s\n"
         );
     }
-}
 
     #[test]
     fn of_a_refused_reload_all_mistakes_are_counted_and_the_first_are_shown() {
@@ -325,3 +331,4 @@ mod tests {
         };
         assert_eq!(reloaded(&plain), "reload done 2.0s ago: nothing changes\n");
     }
+}

@@ -28,6 +28,41 @@ pub(super) fn show(status: &ProxyStatus) -> String {
     out
 }
 
+/// How one address stands in the upstreams that have it.
+pub(super) fn show_server(upstreams: &[UpstreamStatus]) -> String {
+    let heads = ["UPSTREAM", "SERVER", "WEIGHT", "SHARE", "EJECTED"];
+    let mut rows = vec![heads.map(String::from)];
+    for upstream in upstreams {
+        for server in &upstream.endpoints {
+            rows.extend(server.addresses.iter().map(|one| {
+                [
+                    upstream.name.clone(),
+                    server.address.clone(),
+                    server.weight.to_string(),
+                    format!("{} %", one.share_percent),
+                    is_ejected(one, upstream.group.as_ref()),
+                ]
+            }));
+        }
+    }
+    let mut out = format!("{}\n{}", servers(upstreams), aligned(&rows));
+    let checked = checks(upstreams);
+    if checked.len() > 1 {
+        out.push('\n');
+        out.push_str(&aligned(&checked));
+    }
+    out
+}
+
+/// Whether the address is ejected for what it answers, and how many of its group are.
+fn is_ejected(one: &ServerStatus, group: Option<&GroupStatus>) -> String {
+    let Some(traffic) = &one.traffic else {
+        return "-".to_owned();
+    };
+    let said = if traffic.is_down { "yes" } else { "no" };
+    format!("{said} ({})", ejected(group))
+}
+
 fn listeners(all: &[ListenerStatus]) -> String {
     let heads = [
         "LISTENER", "ADDRESS", "SPEAKS", "OPEN", "ACCEPTED", "REFUSED", "HOSTS",
