@@ -227,7 +227,8 @@ fn metrics_are_what_the_format_says_and_count_what_happened() {
 fn an_explanation_tells_each_step_and_its_reason() {
     let more = "allow_private = false\n[forward.lab]\nlisten = \"127.0.0.1:0\"\nclients = [\"10.0.0.0/8\"]\n\
                 [forward.via]\nlisten = \"127.0.0.1:0\"\nparent = \"hub\"\nprotocols = [\"socks5\"]\n\
-                [upstream.hub]\nservers = [\"127.0.0.1:9\", { address = \"127.0.0.1:7\", backup = true }]\n";
+                [upstream.hub]\nservers = [\"127.0.0.1:9\", { address = \"127.0.0.1:7\", backup = true }]\n\
+                check = { type = \"udp\", send = \"a\", receive = \"b\", timeout = \"1ms\", interval = \"1h\" }\n";
     let configured = Configured::start(&file(more));
     let admin = configured.admin();
     let at = admin.to_string();
@@ -236,6 +237,9 @@ fn an_explanation_tells_each_step_and_its_reason() {
         let output = risefall(&[&["explain", "--admin", &at], arguments].concat());
         format!("{}{}", out(&output), said(&output))
     };
+    // The parents are checked, and nobody answers there.
+    until(|| explain(&["127.0.0.1:9"]).matches("  checked: ").count() == 2);
+    until(|| explain(&["127.0.0.1:9"]).contains("checks: down until they succeed: 1 failure"));
     let all = explain(&["127.0.0.1:9", "--client", "192.0.2.1"]);
     for words in [
         "forward office on 127.0.0.1:",
@@ -244,9 +248,19 @@ fn an_explanation_tells_each_step_and_its_reason() {
         "those in 10.0.0.0/8: 192.0.2.1 may not (403, SOCKS 02)",
         "no       127.0.0.1:9  an operator lets no new connections to it",
         "through upstream hub",
-        "yes      127.0.0.1:7  backup; nothing is held against it",
+        "no       127.0.0.1:7  backup; checks: down until they succeed: 1 failure",
     ] {
         assert!(all.contains(words), "{words}: {all}");
+    }
+    // The same of one address, with what its upstream has of it.
+    let one = risefall(&["status", "127.0.0.1:7", "--admin", &at]);
+    for words in [
+        "hub       127.0.0.1:7 (backup)  no    up    up       down   checks: down until ",
+        "UPSTREAM  SERVER       WEIGHT  SHARE  EJECTED\n",
+        "hub       127.0.0.1:7  1       100 %  no (0 of 1)\n",
+        "hub       127.0.0.1:7  ready  1 ",
+    ] {
+        assert!(out(&one).contains(words), "{words}: {}", out(&one));
     }
     let url = explain(&["http://example.com/", "--forward", "via"]);
     assert!(url.contains("not spoken here"), "{url}");

@@ -230,7 +230,7 @@ pub(super) async fn answer(report: &Report, question: &Question) -> Result<Expla
     for forward in force.plan.forwards() {
         let is_meant = |name: &String| *name == forward.name;
         if question.forward.as_ref().is_none_or(is_meant) {
-            forwards.push(forward::explain(&force, forward, question, &resolver).await);
+            forwards.push(forward::explain(report, &force, forward, question, &resolver).await);
         }
     }
     let mut sites = Vec::new();

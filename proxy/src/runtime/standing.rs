@@ -106,6 +106,19 @@ impl Standings {
         standing
     }
 
+    /// How the parent proxy of `upstream` at `address` stands: by its dials and its checks, as what it
+    /// answers is its targets'. Reads and changes nothing.
+    #[must_use]
+    pub fn of_parent(&self, force: &InForce, upstream: &Upstream, address: SocketAddr) -> Standing {
+        Standing {
+            traffic: None,
+            ejection: None,
+            passed_over: None,
+            share_percent: 100,
+            ..self.of(force, upstream, address)
+        }
+    }
+
     /// Forgets what groups hold against the servers at `address`.
     pub fn reset(&self, address: SocketAddr) {
         for (_, evidence) in self.evidences.all() {

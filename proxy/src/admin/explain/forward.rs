@@ -1,13 +1,13 @@
 //! What a forward proxy would do.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use risefall::State;
 use risefall::judge::Judge;
 
 use super::{EndpointExplanation, ForwardExplanation, Question};
-use crate::admin::reason;
-use crate::admin::status::AddressStatus;
+use crate::admin::status::{AddressStatus, CheckStatus};
+use crate::admin::{Report, reason};
 use crate::net::guard::{Guard, Verdict};
 use crate::net::resolve::Resolver;
 use crate::plan::{Forward, Upstream};
@@ -16,6 +16,7 @@ use crate::runtime::force::InForce;
 
 /// What `forward` would do.
 pub(super) async fn explain(
+    report: &Report,
     force: &InForce,
     forward: &Forward,
     question: &Question,
@@ -28,7 +29,14 @@ pub(super) async fn explain(
     if refused.is_none() {
         let found = match &forward.parent {
             None => direct(force, &guard, &question.target, resolver).await,
-            Some(upstream) => through(force, &guard, &question.target, upstream, resolver).await,
+            Some(upstream) => {
+                let through = Through {
+                    report,
+                    force,
+                    upstream,
+                };
+                through.explain(&guard, &question.target, resolver).await
+            }
         };
         match found {
             Ok(found) => endpoints = found,
@@ -89,62 +97,88 @@ async fn direct(
         let status = force.judge.status(&address);
         let barred = match guard.judge(address) {
             Verdict::Allowed => None,
-            Verdict::Own => Some("a listener of this proxy itself (508, SOCKS 02)"),
+            Verdict::Own => Some(OWN),
             Verdict::Private => Some(PRIVATE),
         };
-        endpoint(force.judge.as_ref(), &status, barred, None, false)
+        endpoint(force.judge.as_ref(), &status, barred)
     });
     Ok(endpoints.collect())
 }
 
-async fn through(
-    force: &InForce,
-    guard: &Guard,
-    target: &Target,
-    upstream: &Upstream,
-    resolver: &Resolver,
-) -> Result<Vec<EndpointExplanation>, String> {
-    if let Some(address) = target.address()
-        && guard.judge(address) != Verdict::Allowed
-    {
-        return Err(format!("{address} is {PRIVATE}"));
+/// The upstream through which targets are reached.
+struct Through<'a> {
+    report: &'a Report,
+    force: &'a InForce,
+    upstream: &'a Upstream,
+}
+
+impl Through<'_> {
+    async fn explain(
+        &self,
+        guard: &Guard,
+        target: &Target,
+        resolver: &Resolver,
+    ) -> Result<Vec<EndpointExplanation>, String> {
+        if let Some(address) = target.address()
+            && guard.judge(address) != Verdict::Allowed
+        {
+            return Err(format!("{address} is {PRIVATE}"));
+        }
+        let mut endpoints = Vec::new();
+        for server in &self.upstream.servers {
+            // One that is not found is as good as none; the others are tried.
+            for spot in server.spots(resolver).await.unwrap_or_default() {
+                let is_own = guard.judge(spot.address) == Verdict::Own;
+                endpoints.push(EndpointExplanation {
+                    server: Some(server.to_string()),
+                    is_backup: spot.is_backup,
+                    ..self.endpoint(spot.address, is_own)
+                });
+            }
+        }
+        if endpoints.is_empty() {
+            return Err("none of the upstream's servers is found (502)".to_owned());
+        }
+        endpoints.sort_by_key(|one| (one.is_backup, !one.is_eligible));
+        Ok(endpoints)
     }
-    let judge = force.judge_of(upstream);
-    let mut endpoints = Vec::new();
-    for server in &upstream.servers {
-        let name = Some(server.to_string());
-        // One that is not found is as good as none; the others are tried.
-        for spot in server.spots(resolver).await.unwrap_or_default() {
-            let is_own = guard.judge(spot.address) == Verdict::Own;
-            let barred = is_own.then_some("a listener of this proxy itself (508, SOCKS 02)");
-            let status = judge.status(&spot.address);
-            endpoints.push(endpoint(
-                judge.as_ref(),
-                &status,
-                barred,
-                name.clone(),
-                spot.is_backup,
-            ));
+
+    fn endpoint(&self, address: SocketAddr, is_own: bool) -> EndpointExplanation {
+        let Self {
+            report,
+            force,
+            upstream,
+        } = self;
+        let standing = report.standings.of_parent(force, upstream, address);
+        let is_down = standing.is_down();
+        let reason = reason::of(&standing, force.judge_of(upstream).policy().max_fails());
+        EndpointExplanation {
+            address,
+            server: None,
+            is_backup: false,
+            is_eligible: !is_own && !is_down,
+            reason: match (is_own, is_down) {
+                (true, _) => OWN.to_owned(),
+                (false, true) => format!("{reason} (503, SOCKS 04)"),
+                (false, false) => reason,
+            },
+            status: AddressStatus::of(&standing.dial),
+            traffic: None,
+            check: standing.check.as_ref().map(AddressStatus::of),
+            check_report: standing.seen.as_ref().map(CheckStatus::of),
         }
     }
-    if endpoints.is_empty() {
-        return Err("none of the upstream's servers is found (502)".to_owned());
-    }
-    endpoints.sort_by_key(|one| (one.is_backup, !one.is_eligible));
-    Ok(endpoints)
 }
 
 fn endpoint(
     judge: &dyn Judge,
     status: &risefall::Status,
     barred: Option<&str>,
-    server: Option<String>,
-    is_backup: bool,
 ) -> EndpointExplanation {
     EndpointExplanation {
         address: status.address,
-        server,
-        is_backup,
+        server: None,
+        is_backup: false,
         is_eligible: barred.is_none() && !status.state.is_down(),
         reason: barred.map_or_else(|| reason_of(status, judge), str::to_owned),
         status: AddressStatus::of(status),
@@ -163,5 +197,6 @@ fn reason_of(status: &risefall::Status, judge: &dyn Judge) -> String {
     }
 }
 
+const OWN: &str = "a listener of this proxy itself (508, SOCKS 02)";
 const PRIVATE: &str =
     "not a public address, and this listener does not allow private ones (403, SOCKS 02)";
