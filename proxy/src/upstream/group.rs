@@ -12,7 +12,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use risefall::judge::Judge;
 use tokio::sync::Notify;
@@ -52,6 +52,8 @@ pub struct Group {
     heard: Cell<u64>,
     /// Whether each name had been looked up once by then.
     is_whole: Cell<bool>,
+    /// When a server has answered last, since it began.
+    answered: Rc<Cell<Duration>>,
 }
 
 /// What is known of the servers' names, whichever group has asked.
@@ -127,6 +129,7 @@ impl Group {
             presence: RefCell::new(None),
             generation: Cell::new(0),
             next_id: Cell::new(0),
+            answered: Rc::default(),
         }
     }
 
@@ -367,7 +370,7 @@ impl Group {
             queue: Rc::clone(&self.queue),
             in_flight: Cell::new(0),
             counts: Arc::clone(&self.parts.tally.counts),
-            recent: Recent::default(),
+            recent: Recent::beside(&self.answered),
             doorway: Doorway::default(),
             shelf: OnceCell::new(),
         })

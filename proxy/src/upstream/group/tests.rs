@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use risefall::{Policy, Registry};
 
