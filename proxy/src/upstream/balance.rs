@@ -1,12 +1,17 @@
 //! Which server of a group is next.
 //!
-//! One balancer for each worker: its cursor, its counts and its random numbers are written by one
+//! One balancer for each worker: its cursor, its turns and its random numbers are written by one
 //! thread, so a choice takes no lock and allocates nothing. Weights are put into a sequence
 //! beforehand, in which a server of weight 3 stands three times, evenly spread: round robin walks
-//! it, random choices point into it. A server that health holds down is passed over; nothing is
-//! learned by choosing.
+//! it, random choices point into it.
+//!
+//! What a server would have got that may not be had is shared by all others, by their weights: it
+//! must not go to whoever stands beside it, or one that is down doubles the load of its neighbour.
+//! So the walk goes on behind the one that it has found, not behind the one that it has asked
+//! first; chance draws again; and least connections counts whose turn it is among equals. Which
+//! servers may be had is asked anew for each choice, and nothing is learned by choosing.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -34,7 +39,7 @@ pub trait Candidate {
     fn weight(&self) -> u16;
     /// What goes on there now.
     fn in_flight(&self) -> u32;
-    /// How long it has taken of late, in any unit; 0 if nobody knows.
+    /// How long it has taken of late, in nanoseconds; 0 if nobody knows.
     fn cost(&self) -> u64;
     /// What it is told by on the hash ring.
     fn name(&self) -> u64;
@@ -48,8 +53,22 @@ pub struct Balancer {
     sequence: Box<[u16]>,
     /// Points on the hash ring, in their order; empty for the other ways.
     ring: Box<[(u64, u16)]>,
+    /// Where the walk of the sequence goes on; less than its length.
     cursor: Cell<usize>,
-    random: RefCell<fastrand::Rng>,
+    /// Whose turn it is among equals; empty for the other ways.
+    turns: Turns,
+    /// The state of the random numbers.
+    random: Cell<u64>,
+}
+
+/// Turns by weight among any servers, whoever of them takes part: each is due again a span after
+/// the turn that it had, the shorter the more it weighs, and the first that is due is next.
+#[derive(Debug, Default)]
+struct Turns {
+    due: Box<[Cell<u64>]>,
+    /// When the last turn was due. Who has missed turns is due by then and not before: they are
+    /// not made up for.
+    now: Cell<u64>,
 }
 
 impl Balancer {
@@ -61,7 +80,11 @@ impl Balancer {
         let weights: Vec<_> = servers.iter().map(|one| one.weight().max(1)).collect();
         let sequence = spread(&weights);
         let mut random = fastrand::Rng::with_seed(seed);
-        let start = random.usize(..sequence.len().max(1));
+        let cursor = random.usize(..sequence.len().max(1));
+        let turns = match balance {
+            Balance::LeastConn => Turns::begin(&weights, &mut random),
+            _ => Turns::default(),
+        };
         Self {
             balance,
             ring: match balance {
@@ -69,8 +92,9 @@ impl Balancer {
                 _ => Box::default(),
             },
             sequence,
-            cursor: Cell::new(start),
-            random: RefCell::new(random),
+            cursor: Cell::new(cursor),
+            turns,
+            random: Cell::new(random.get_seed()),
         }
     }
 
@@ -89,63 +113,88 @@ impl Balancer {
         may: impl Fn(&C) -> bool,
     ) -> Option<usize> {
         match self.balance {
-            Balance::RoundRobin => self.walk(servers, self.step(), &may),
-            Balance::LeastConn => self.least(servers, &may),
-            Balance::Random => self.walk(servers, self.toss(), &may),
-            Balance::P2c => self.better_of_two(servers, &may),
-            Balance::Hash => self.on_ring(servers, key, &may),
+            Balance::RoundRobin => self.walk(servers, may),
+            Balance::LeastConn => self.least(servers, may),
+            Balance::Random => self.draw(servers, |_, one| may(one)),
+            Balance::P2c => self.better_of_two(servers, may),
+            Balance::Hash => self.on_ring(servers, key, may),
         }
     }
 
-    /// The next place of the walk.
-    fn step(&self) -> usize {
-        let next = self.cursor.get();
-        self.cursor.set(next.wrapping_add(1));
-        next
+    /// The next of the sequence that may be had. The walk goes on behind it: so each has as many
+    /// turns in a round as it stands there, whoever is passed over.
+    fn walk<C>(&self, servers: &[C], may: impl Fn(&C) -> bool) -> Option<usize> {
+        let (before, from) = self.sequence.split_at_checked(self.cursor.get())?;
+        // A heavy server stands many times in a row where the others are light.
+        let mut passed = None;
+        for (nth, &place) in from.iter().chain(before).enumerate() {
+            if passed == Some(place) {
+                continue;
+            }
+            if servers.get(usize::from(place)).is_some_and(&may) {
+                let next = self.cursor.get() + nth + 1;
+                self.cursor.set(next % self.sequence.len());
+                return Some(place.into());
+            }
+            passed = Some(place);
+        }
+        None
     }
 
-    fn toss(&self) -> usize {
-        let len = self.sequence.len().max(1);
-        self.random.borrow_mut().usize(..len)
-    }
-
-    /// The first that may be had from `start` on.
-    fn walk<C>(&self, servers: &[C], start: usize, may: impl Fn(&C) -> bool) -> Option<usize> {
-        let len = self.sequence.len();
-        let start = start.checked_rem(len)?;
-        let (before, from) = self.sequence.split_at(start);
-        let mut places = from.iter().chain(before).map(|&place| usize::from(place));
-        places.find(|&place| servers.get(place).is_some_and(&may))
-    }
-
+    /// The one with the fewest connections for its weight; among equals the one whose turn it is.
     fn least<C: Candidate>(&self, servers: &[C], may: impl Fn(&C) -> bool) -> Option<usize> {
-        // Among equals, each in turn.
-        let start = self.step().checked_rem(servers.len())?;
-        let (before, from) = servers.split_at(start);
-        let turned = from.iter().chain(before).enumerate();
-        let up = turned.filter(|(_, one)| may(one));
-        let (nth, _) = up.min_by(|(_, one), (_, other)| {
-            // in_flight / weight, without a division.
-            let one_loads = u64::from(one.in_flight()) * u64::from(other.weight().max(1));
-            let other_loads = u64::from(other.in_flight()) * u64::from(one.weight().max(1));
-            one_loads.cmp(&other_loads)
-        })?;
-        Some((start + nth) % servers.len())
+        let mut least: Option<(usize, &C, u64)> = None;
+        for (place, (one, due)) in servers.iter().zip(self.turns.all()).enumerate() {
+            let is_less = least.is_none_or(|(_, other, other_due)| {
+                loads(one, other)
+                    .cmp(&loads(other, one))
+                    .then(due.cmp(&other_due))
+                    .is_lt()
+            });
+            if is_less && may(one) {
+                least = Some((place, one, due));
+            }
+        }
+        let (place, one, due) = least?;
+        self.turns.take(place, due, one.weight());
+        Some(place)
     }
 
+    /// Any for which `may` says yes, by weight.
+    ///
+    /// One that may not be had is drawn again, which leaves the others' shares as they are: exact,
+    /// and no more than one look at each where all are up. So many draws as there are servers cost
+    /// no more than a look at all of them; then all are looked at.
+    fn draw<C: Candidate>(&self, servers: &[C], may: impl Fn(usize, &C) -> bool) -> Option<usize> {
+        let mut random = fastrand::Rng::with_seed(self.random.get());
+        let mut point = || random.usize(..self.sequence.len().max(1));
+        let drawn = (0..servers.len()).find_map(|_| {
+            let place = usize::from(*self.sequence.get(point())?);
+            may(place, servers.get(place)?).then_some(place)
+        });
+        let drawn = drawn.or_else(|| draw_of_all(servers, may, &mut random));
+        self.random.set(random.get_seed());
+        drawn
+    }
+
+    /// Two different ones are drawn, or a slow one of two servers would still be taken whenever
+    /// chance has it that both are that one.
+    ///
+    /// Weights count twice. They draw, so that among idle ones, where the first is taken, each gets
+    /// its share; and they divide the load, so that under load a server of weight 3 has three times
+    /// as many requests as one of weight 1 beside it, though of two servers both are always drawn.
     fn better_of_two<C: Candidate>(
         &self,
         servers: &[C],
         may: impl Fn(&C) -> bool,
     ) -> Option<usize> {
-        let one = self.walk(servers, self.toss(), &may)?;
-        let other = self.walk(servers, self.toss(), &may)?;
-        let cost = |place: usize| {
-            let server = servers.get(place)?;
-            let load = u64::from(server.in_flight()).saturating_add(1);
-            Some(load.saturating_mul(server.cost().max(1)))
+        let one = self.draw(servers, |_, one| may(one))?;
+        let other = self.draw(servers, |place, other| place != one && may(other));
+        let Some(other) = other else {
+            return Some(one);
         };
-        Some(if cost(other) < cost(one) { other } else { one })
+        let is_better = is_better(servers.get(other)?, servers.get(one)?);
+        Some(if is_better { other } else { one })
     }
 
     fn on_ring<C>(&self, servers: &[C], key: u64, may: impl Fn(&C) -> bool) -> Option<usize> {
@@ -157,6 +206,85 @@ impl Balancer {
             .map(|&(_, place)| usize::from(place));
         places.find(|&place| servers.get(place).is_some_and(&may))
     }
+}
+
+impl Turns {
+    /// Begins somewhere: workers that begin alike would all go to one server.
+    fn begin(weights: &[u16], random: &mut fastrand::Rng) -> Self {
+        let due = weights
+            .iter()
+            .map(|&weight| random.u64(..span(weight)).into());
+        Self {
+            due: due.collect(),
+            now: Cell::default(),
+        }
+    }
+
+    /// When each is due.
+    fn all(&self) -> impl Iterator<Item = u64> {
+        let now = self.now.get();
+        self.due.iter().map(move |due| due.get().max(now))
+    }
+
+    /// The server at `place` takes its turn, that was due at `now`.
+    fn take(&self, place: usize, now: u64, weight: u16) {
+        if let Some(due) = self.due.get(place) {
+            due.set(now.saturating_add(span(weight)));
+        }
+        self.now.set(now);
+    }
+}
+
+/// A look at all: each takes the place of those before it as often as its weight is of theirs and
+/// its own.
+#[cold]
+fn draw_of_all<C: Candidate>(
+    servers: &[C],
+    may: impl Fn(usize, &C) -> bool,
+    random: &mut fastrand::Rng,
+) -> Option<usize> {
+    let (mut drawn, mut sum) = (None, 0);
+    for (place, one) in servers.iter().take(SERVERS_MOST).enumerate() {
+        if may(place, one) {
+            let weight = u64::from(one.weight().max(1));
+            sum += weight;
+            if random.u64(..sum) < weight {
+                drawn = Some(place);
+            }
+        }
+    }
+    drawn
+}
+
+/// Whether `other` is to be taken, though `one` was drawn first.
+///
+/// One that is clearly slower is weighed by the time until it would have done everything. Among
+/// those that are about as quick connections alone count: the slightest difference would send all
+/// requests of a quiet hour to one server.
+fn is_better<C: Candidate>(other: &C, one: &C) -> bool {
+    if !is_slower(other, one) && !is_slower(one, other) {
+        return loads(other, one) < loads(one, other);
+    }
+    let time = |server: &C, weight: u16| {
+        let ahead = u64::from(server.in_flight()).saturating_add(1);
+        let load = ahead.saturating_mul(weight.max(1).into());
+        load.saturating_mul(server.cost().max(1))
+    };
+    time(other, one.weight()) < time(one, other.weight())
+}
+
+fn is_slower<C: Candidate>(one: &C, other: &C) -> bool {
+    one.cost() > other.cost().saturating_mul(2).saturating_add(ALIKE_NANOS)
+}
+
+/// What goes on at `one` for its weight, in a unit that it shares with the same of `other`:
+/// without a division.
+fn loads<C: Candidate>(one: &C, other: &C) -> u64 {
+    u64::from(one.in_flight()) * u64::from(other.weight().max(1))
+}
+
+fn span(weight: u16) -> u64 {
+    SPAN / u64::from(weight.max(1))
 }
 
 /// Each place as often as its weight says, as evenly spread as may be: at every step the one that
@@ -227,6 +355,12 @@ pub fn mix(number: u64) -> u64 {
 pub const SERVERS_MOST: usize = 4096;
 /// Points on the ring for each unit of weight.
 const POINTS: u64 = 100;
+/// Until one of weight 1 is due again: fine enough for the highest weight, and a worker chooses for
+/// years before turns end.
+const SPAN: u64 = 1 << 20;
+/// Who is slower by no more than this, or not even half as quick, is not clearly slower: garbage
+/// collections and crowded processors make that difference.
+const ALIKE_NANOS: u64 = 5_000_000;
 /// Far from overflow, and the highest weight's span is still a whole number of the lower half.
 const ROUND: u64 = 1 << 56;
 /// The golden ratio's fraction of a whole number's range.

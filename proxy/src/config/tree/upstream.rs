@@ -24,8 +24,8 @@ pub struct Upstream {
     pub servers: Vec<Member>,
     /// How one is chosen: `round-robin` (each in turn), `least-conn` (the fewest connections),
     /// `random`, `p2c` (of two at random the idler and quicker one) or `hash` (the same for the
-    /// same `hash_by`). All by weight, each worker for itself; one that is down is passed over, one
-    /// that does not answer is left for the next.
+    /// same `hash_by`). All by weight, each worker for itself; what one that is down would have got
+    /// is shared by all others, one that does not answer is left for the next.
     #[serde(default)]
     pub balance: Balance,
     /// What `hash` is taken of: the `client`'s address, the `target`'s host, the `path`, a field

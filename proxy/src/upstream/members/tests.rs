@@ -24,6 +24,19 @@ struct Fixture {
 
 /// Servers at ports 1, 2, ... and a backup at port 9.
 async fn fixture(usual: u16, fails_open: bool, max_requests: u32) -> Fixture {
+    let weights = vec![1; usual.into()];
+    fixture_by(Balance::RoundRobin, &weights, fails_open, max_requests).await
+}
+
+/// As many as `weights`.
+async fn fixture_by(
+    balance: Balance,
+    weights: &[u16],
+    fails_open: bool,
+    max_requests: u32,
+) -> Fixture {
+    // What is by chance is the same each time.
+    fastrand::seed(7);
     let policy = Policy::builder().fail_open(fails_open).build().unwrap();
     let dials = Registry::new(policy.clone());
     let service = Service {
@@ -35,9 +48,10 @@ async fn fixture(usual: u16, fails_open: bool, max_requests: u32) -> Fixture {
     let mut check = Check::of(risefall::check::Kind::Connect);
     (check.thresholds.fall, check.thresholds.rise) = (1, 1);
     let evidence = Evidences::default().get("api", &service, Some(&check), &dials);
-    let servers = (1..=usual).chain([9]).map(|port| Server {
+    let usual = (1..).zip(weights.iter().copied());
+    let servers = usual.chain([(9, 1)]).map(|(port, weight)| Server {
         target: Target::parse(&address(port).to_string()).unwrap(),
-        weight: 1,
+        weight,
         is_backup: port == 9,
         is_srv: false,
     });
@@ -46,7 +60,7 @@ async fn fixture(usual: u16, fails_open: bool, max_requests: u32) -> Fixture {
         name: "api".to_owned(),
         era: 0,
         servers: servers.collect(),
-        balance: Balance::RoundRobin,
+        balance,
         judge,
         guard: Guard::new(Vec::new(), true),
         service: Some(Arc::clone(&evidence)),
@@ -84,6 +98,101 @@ impl Fixture {
                 self.dials.record_failure(address(port), Cause::Refused);
             }
         }
+    }
+}
+
+/// How many of 600 requests each of ports 1 to 9 gets, at which a request ends in no time.
+fn counts(fixture: &Fixture) -> [usize; 9] {
+    let mut counts = [0; 9];
+    for key in 0..600 {
+        let choice = fixture.members.choose(key, &Tried::default());
+        let Choice::Member(member, _) = choice else {
+            panic!("{choice:?}");
+        };
+        counts[usize::from(member.address.port()) - 1] += 1;
+    }
+    counts
+}
+
+/// How far from what it is due a server may be.
+fn most_off(balance: Balance, due: usize) -> usize {
+    match balance {
+        Balance::RoundRobin | Balance::LeastConn => usize::from(due > 0),
+        Balance::Random | Balance::P2c => 4 * due.isqrt(),
+        Balance::Hash => due * 2 / 5,
+    }
+}
+
+const ALL: [Balance; 5] = [
+    Balance::RoundRobin,
+    Balance::LeastConn,
+    Balance::Random,
+    Balance::P2c,
+    Balance::Hash,
+];
+
+#[tokio::test]
+async fn the_share_of_a_server_that_is_down_is_spread_over_all_others() {
+    let some_down: [(&[u16], &[u16], [usize; 9]); 6] = [
+        (&[1, 1, 1], &[1], [0, 300, 300, 0, 0, 0, 0, 0, 0]),
+        (&[1, 1, 1], &[2], [300, 0, 300, 0, 0, 0, 0, 0, 0]),
+        (&[1, 1, 1], &[3], [300, 300, 0, 0, 0, 0, 0, 0, 0]),
+        (&[2, 7, 3, 1], &[2], [200, 0, 300, 100, 0, 0, 0, 0, 0]),
+        (&[1; 8], &[3, 4, 5, 6], [150, 150, 0, 0, 0, 0, 150, 150, 0]),
+        // The backup alone is left.
+        (&[1, 2], &[1, 2], [0, 0, 0, 0, 0, 0, 0, 0, 600]),
+    ];
+    for (balance, (weights, down, due)) in
+        ALL.iter().flat_map(|&way| some_down.map(|one| (way, one)))
+    {
+        let fixture = fixture_by(balance, weights, false, 0).await;
+        fixture.take_down(down.iter().copied());
+        let counts = counts(&fixture);
+        for (&count, due) in counts.iter().zip(due) {
+            let told = format!("{balance:?} {weights:?} without {down:?}: {counts:?}");
+            assert!(count.abs_diff(due) <= most_off(balance, due), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_fails_at_a_server_is_spread_over_all_others() {
+    let fixture = fixture(3, false, 0).await;
+    let mut counts = [0; 3];
+    for _ in 0..600 {
+        let mut tried = Tried::default();
+        let mut member = fixture.chosen(&tried).0;
+        if member.address == address(2) {
+            tried.add(&member);
+            member = fixture.chosen(&tried).0;
+        }
+        counts[usize::from(member.address.port()) - 1] += 1;
+    }
+    assert_eq!(counts, [300, 0, 300]);
+}
+
+#[tokio::test]
+async fn what_a_full_server_or_one_that_warms_up_does_not_take_is_spread_over_all_others() {
+    for balance in ALL {
+        let fixture = fixture_by(balance, &[1, 1, 1], false, 1).await;
+        let first = fixture.members.all().next().unwrap();
+        let busy = Group::busy(first);
+        let counts = counts(&fixture);
+        assert_eq!(counts[0] + counts[8], 0, "{balance:?} {counts:?}");
+        let most_off = most_off(balance, 300);
+        assert!(
+            counts[1].abs_diff(300) <= most_off,
+            "{balance:?} {counts:?}"
+        );
+        drop(busy);
+        fixture.evidence.note_weight(address(1), 10);
+        let counts = self::counts(&fixture);
+        // A tenth of a third.
+        assert!((5..=40).contains(&counts[0]), "{balance:?} {counts:?}");
+        assert!(
+            counts[1].abs_diff(counts[2]) <= 2 * most_off,
+            "{balance:?} {counts:?}"
+        );
     }
 }
 
