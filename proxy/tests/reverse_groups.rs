@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use admin::{eventually, json, metric, with_admin};
 use risefall::{GroupPolicy, GroupPolicyBuilder, Mode, Policy, Recovery};
-use risefall_proxy::plan::Draft;
 use risefall_proxy::plan::upstream::usual_group;
+use risefall_proxy::plan::{Balance, Draft};
 use serde_json::Value;
-use sites::{answering, get, lasting, ok, saying, site_of};
-use support::{Client, Origin, Proxy, Response};
+use sites::{answering, get, lasting, ok, saying, site_by, site_of};
+use support::{Client, DeadPort, Origin, Proxy, Response};
 
 const BROKEN: &str = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
 
@@ -238,16 +238,21 @@ async fn one_that_never_fails_twice_in_a_row_is_found_by_its_rate() {
     assert_eq!(statuses(&proxy, 8).await, [200; 8]);
 }
 
-#[tokio::test]
-async fn one_that_is_slow_in_half_of_its_answers_is_found_by_that() {
-    let slow = Origin::start(|mut client: Client| async move {
+/// Answers `late`, and is.
+async fn slow(pause: Duration) -> Origin {
+    Origin::start(move |mut client: Client| async move {
         while !client.bytes.is_empty() || client.more().await > 0 {
             client.head().await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(pause).await;
             client.send(ok("late")).await;
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn one_that_is_slow_in_half_of_its_answers_is_found_by_that() {
+    let slow = slow(Duration::from_millis(20)).await;
     let good = answering(ok("good")).await;
     let group = by(|group| {
         let group = group.slow_calls(Duration::from_millis(10), 50);
@@ -265,6 +270,47 @@ async fn one_that_is_slow_in_half_of_its_answers_is_found_by_that() {
     assert!(reason.contains(": an outlier by slow: "), "{reason}");
 }
 
+/// How many of `times` requests were answered so.
+async fn answered(proxy: &Proxy, times: usize, text: &str) -> usize {
+    let mut answered = 0;
+    for _ in 0..times {
+        answered += usize::from(proxy.ask(get("/")).await.text() == text);
+    }
+    answered
+}
+
+#[tokio::test]
+async fn what_one_would_have_got_that_refuses_goes_to_all_others_alike() {
+    let (one, other) = (answering(ok("one")).await, answering(ok("other")).await);
+    let dead = DeadPort::new();
+    for place in 0..3 {
+        let mut servers = vec![one.address, other.address];
+        servers.insert(place, dead.address());
+        for balance in [Balance::RoundRobin, Balance::LeastConn] {
+            let policy = lasting(|policy| policy.max_fails(1));
+            let proxy = site_by(policy, &servers, |draft| {
+                draft.upstreams[0].balance = balance;
+            });
+            let ones = answered(&proxy, 60, "one").await;
+            // One for what was under way when it was found out.
+            assert!(ones.abs_diff(30) <= 1, "{balance:?}, {place}: {ones}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_servers_the_slow_one_gets_next_to_nothing() {
+    let (slow, good) = (
+        slow(Duration::from_millis(300)).await,
+        answering(ok("good")).await,
+    );
+    let proxy = site_of(&[slow.address, good.address], |draft| {
+        draft.upstreams[0].balance = Balance::P2c;
+    });
+    let late = answered(&proxy, 100, "late").await;
+    assert!(late < 10, "{late}");
+}
+
 #[tokio::test]
 async fn who_comes_back_gets_little_at_first() {
     let (one, other) = (answering(ok("one")).await, answering(ok("other")).await);
@@ -274,10 +320,7 @@ async fn who_comes_back_gets_little_at_first() {
     proxy.registry.force_down(one.address);
     proxy.registry.force_up(one.address);
     proxy.registry.release(one.address);
-    let mut ones = 0;
-    for _ in 0..100 {
-        ones += usize::from(proxy.ask(get("/")).await.text() == "one");
-    }
+    let ones = answered(&proxy, 100, "one").await;
     // One in a hundred is what it gets, of one in two that it would.
     assert!(ones < 10, "{ones}");
     let status = json(&proxy, "/status").await;
