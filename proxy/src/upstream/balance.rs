@@ -163,8 +163,9 @@ impl Balancer {
     /// Any for which `may` says yes, by weight.
     ///
     /// One that may not be had is drawn again, which leaves the others' shares as they are: exact,
-    /// and no more than one look at each where all are up. So many draws as there are servers cost
-    /// no more than a look at all of them; then all are looked at.
+    /// and a single look where all are up. So many draws as there are servers cost about as much as
+    /// a look at each; after them all are looked at.
+    #[inline]
     fn draw<C: Candidate>(&self, servers: &[C], may: impl Fn(usize, &C) -> bool) -> Option<usize> {
         let mut random = fastrand::Rng::with_seed(self.random.get());
         let mut point = || random.usize(..self.sequence.len().max(1));
@@ -261,20 +262,23 @@ fn draw_of_all<C: Candidate>(
 /// One that is clearly slower is weighed by the time until it would have done everything. Among
 /// those that are about as quick connections alone count: the slightest difference would send all
 /// requests of a quiet hour to one server.
+#[inline]
 fn is_better<C: Candidate>(other: &C, one: &C) -> bool {
-    if !is_slower(other, one) && !is_slower(one, other) {
+    let (other_cost, one_cost) = (other.cost(), one.cost());
+    if !is_slower(other_cost, one_cost) && !is_slower(one_cost, other_cost) {
         return loads(other, one) < loads(one, other);
     }
-    let time = |server: &C, weight: u16| {
+    let time = |server: &C, cost: u64, weight: u16| {
         let ahead = u64::from(server.in_flight()).saturating_add(1);
         let load = ahead.saturating_mul(weight.max(1).into());
-        load.saturating_mul(server.cost().max(1))
+        load.saturating_mul(cost.max(1))
     };
-    time(other, one.weight()) < time(one, other.weight())
+    time(other, other_cost, one.weight()) < time(one, one_cost, other.weight())
 }
 
-fn is_slower<C: Candidate>(one: &C, other: &C) -> bool {
-    one.cost() > other.cost().saturating_mul(2).saturating_add(ALIKE_NANOS)
+/// Whether who takes `nanos` is clearly slower than who takes `others`.
+fn is_slower(nanos: u64, others: u64) -> bool {
+    nanos > others.saturating_mul(2).saturating_add(ALIKE_NANOS)
 }
 
 /// What goes on at `one` for its weight, in a unit that it shares with the same of `other`:

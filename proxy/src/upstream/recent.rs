@@ -39,6 +39,7 @@ impl Recent {
     }
 
     /// In nanoseconds; 0 if nothing was noted.
+    #[inline]
     #[must_use]
     pub(super) fn nanos(&self) -> u64 {
         let nanos = self.nanos.get();
