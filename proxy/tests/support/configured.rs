@@ -216,12 +216,17 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn start(proxy: SocketAddr, origin: SocketAddr) -> Self {
-        let mut load = Self {
+    /// No clients yet.
+    pub fn idle() -> Self {
+        Self {
             stop: Arc::default(),
             rounds: Arc::default(),
             clients: Vec::new(),
-        };
+        }
+    }
+
+    pub fn start(proxy: SocketAddr, origin: SocketAddr) -> Self {
+        let mut load = Self::idle();
         // Kept for the whole test, and new ones all the time.
         let mut kept = open(proxy);
         load.client(move || get(&mut kept, origin));
@@ -247,11 +252,7 @@ impl Load {
 
     /// Clients of which each connects anew for each round.
     pub fn of_new_connections(proxy: SocketAddr, origin: SocketAddr) -> Self {
-        let mut load = Self {
-            stop: Arc::default(),
-            rounds: Arc::default(),
-            clients: Vec::new(),
-        };
+        let mut load = Self::idle();
         load.client(move || get_once(&mut open(proxy), origin));
         load.client(move || {
             let mut tunnel = open(proxy);
