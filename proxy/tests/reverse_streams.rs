@@ -102,6 +102,95 @@ async fn announced_trailers_of_http2_become_those_of_chunks() {
     assert_eq!(body, "3\r\nabc\r\n0\r\nx-end: 2\r\n\r\n");
 }
 
+/// Answers in chunks, or by HTTP/2, with one trailer that is announced and one that is not.
+async fn with_trailers(is_h2: bool) -> Origin {
+    Origin::start(move |mut client: Client| async move {
+        if is_h2 {
+            h2_support::serve(client.stream, |_, mut respond| async move {
+                let mut response = Response::new(());
+                *response.headers_mut() = fields(&[("trailer", "x-end")]);
+                let mut send = respond.send_response(response, false).unwrap();
+                send.send_data("abc".into(), false).unwrap();
+                send.send_trailers(fields(&[("x-end", "2"), ("x-more", "3")]))
+                    .unwrap();
+            })
+            .await;
+        } else {
+            while !client.bytes.is_empty() || client.more().await > 0 {
+                client.head().await;
+                client
+                    .send(
+                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n\
+                         3\r\nabc\r\n0\r\nX-End: 2\r\nX-More: 3\r\n\r\n",
+                    )
+                    .await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn clients_of_http1_get_trailers_that_were_announced_if_they_asked_and_others_get_all() {
+    for is_h2 in [false, true] {
+        let origin = with_trailers(is_h2).await;
+        let proxy = h2c(&origin, |draft| {
+            if is_h2 {
+                draft.upstreams[0].http = HttpVersion::H2;
+            }
+        });
+        for (asks, end) in [
+            ("TE: trailers\r\nConnection: te\r\n", "x-end: 2\r\n"),
+            ("", ""),
+        ] {
+            let mut client = proxy.connect().await;
+            let asked = format!("GET / HTTP/1.1\r\nHost: shop.example\r\n{asks}\r\n");
+            client.send(asked).await;
+            let head = client.head().await;
+            assert!(field(&head, "trailer").is_some(), "{head}");
+            let wanted = format!("3\r\nabc\r\n0\r\n{end}\r\n");
+            let body = client.take(wanted.len()).await;
+            assert_eq!(String::from_utf8(body).unwrap().to_lowercase(), wanted);
+        }
+        let answer = H2::connect(proxy.address).await.get("/").await;
+        let trailers = answer.trailers.unwrap();
+        assert_eq!(trailers["x-end"], "2");
+        assert_eq!(trailers["x-more"], "3");
+        assert_eq!(trailers.len(), 2, "{trailers:?}");
+    }
+}
+
+#[tokio::test]
+async fn servers_of_http1_get_trailers_that_were_announced() {
+    let origin = Origin::start(|mut client: Client| async move {
+        while !client.bytes.is_empty() || client.more().await > 0 {
+            client.head().await;
+            let body = client.line().await + &client.line().await;
+            assert_eq!(body, "4\r\nbody\r\n");
+            let mut end = client.line().await;
+            while !end.ends_with("\r\n\r\n") {
+                end += &client.line().await;
+            }
+            client.send(sites::ok(&end)).await;
+        }
+    })
+    .await;
+    let proxy = h2c(&origin, |_| ());
+    for (announced, end) in [
+        (&[("trailer", "x-sum")][..], "0\r\nx-sum: 1\r\n\r\n"),
+        (&[], "0\r\n\r\n"),
+    ] {
+        let client = H2::connect(proxy.address).await;
+        let mut asked = post("/");
+        asked.headers_mut().extend(fields(announced));
+        let (response, mut send) = client.begin(asked, false).await;
+        send.send_data("body".into(), false).unwrap();
+        send.send_trailers(fields(&[("x-sum", "1"), ("x-more", "2")]))
+            .unwrap();
+        assert_eq!(whole(response).await.unwrap().text(), end);
+    }
+}
+
 /// Messages, each with its length in front, as gRPC writes them.
 fn message(text: &str) -> Bytes {
     let len = u32::try_from(text.len()).unwrap().to_be_bytes();
