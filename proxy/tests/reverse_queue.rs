@@ -14,12 +14,15 @@ mod support;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use risefall::{Policy, Recovery};
 use risefall_proxy::plan::upstream::Sticky;
-use risefall_proxy::plan::{Balance, Draft, KeyBy, UpstreamDraft};
-use sites::{answering, get, group, in_flight, lasting, ok, server_of, site_by, site_of};
-use support::{Client, DeadPort, Origin, PATIENCE, Proxy, SOON, field, until};
+use risefall_proxy::plan::{Balance, Draft, KeyBy, Server, UpstreamDraft};
+use sites::{
+    answering, get, group, in_flight, lasting, ok, server_of, site_by, site_of, with_body,
+};
+use support::{Client, DeadPort, Origin, PATIENCE, Proxy, field, until};
 use tokio::sync::Semaphore;
 
 /// A server that holds each request until it is let go.
@@ -97,27 +100,116 @@ async fn who_gives_up_in_line_makes_room_and_who_waits_too_long_is_told() {
     assert_eq!(first.response().await.text(), "good");
 }
 
+/// Answers every request, whatever its body.
+fn back(dead: DeadPort) -> Origin {
+    Origin::revive(dead, |mut client: Client| async move {
+        while !client.bytes.is_empty() || client.more().await > 0 {
+            let head = client.head().await;
+            let len = field(&head, "content-length").map_or(0, |len| len.parse().unwrap());
+            client.take(len).await;
+            client.send(ok("back")).await;
+        }
+    })
+}
+
+/// Down at the first failure, and tried again almost at once.
+fn restless() -> Policy {
+    let policy = Policy::builder().max_fails(1).min_rises(1);
+    let policy = policy.recovery(Recovery::PROBE);
+    policy
+        .fail_timeout(Duration::from_millis(40))
+        .build()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn who_finds_all_servers_down_is_served_when_one_returns() {
     let dead = DeadPort::new();
     let proxy = site_of(&[dead.address()], waiting_line(8, PATIENCE));
-    // A dial that fails is told at once; three, and who comes then waits.
-    for _ in 0..3 {
+    // A server that is up may be asked by the next, so a dial that fails is told at once. With the
+    // third it is down: who has found that out waits as those do who come then.
+    for _ in 0..2 {
         assert_eq!(proxy.ask(get("/")).await.status(), 502);
     }
-    let mut waiting = [asking(&proxy).await, asking(&proxy).await];
-    until(|| in_flight(&proxy) == 2).await;
-    let _back = Origin::revive(dead, |mut client: Client| async move {
-        while !client.bytes.is_empty() || client.more().await > 0 {
-            client.head().await;
-            client.send(ok("back")).await;
-        }
-    });
-    let began = Instant::now();
+    let mut waiting = Vec::new();
+    for nth in 1..=3 {
+        waiting.push(asking(&proxy).await);
+        until(|| in_flight(&proxy) == nth && proxy.registry.is_fall_down(&dead.address())).await;
+    }
+    let _back = back(dead);
     for client in &mut waiting {
         assert_eq!(client.response().await.text(), "back");
     }
-    assert!(began.elapsed() < SOON);
+}
+
+#[tokio::test]
+async fn who_is_refused_by_a_server_that_was_tried_again_is_back_in_line() {
+    let dead = DeadPort::new();
+    let address = dead.address();
+    let proxy = site_by(restless(), &[address], waiting_line(2, PATIENCE));
+    let mut first = proxy.connect().await;
+    first.send(with_body("POST", "once")).await;
+    until(|| in_flight(&proxy) == 1).await;
+    let mut second = asking(&proxy).await;
+    // Both trips after the first are those of probes, which only one who waits can have been.
+    until(|| proxy.registry.status(&address).trips >= 3).await;
+    assert_eq!(in_flight(&proxy), 2);
+    let origin = back(dead);
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.response().await.text(), "back");
+    }
+    assert!(origin.connections() <= 2);
+}
+
+#[tokio::test]
+async fn who_was_refused_all_its_time_in_line_is_told_that_no_server_is_up() {
+    let dead = DeadPort::new();
+    let line = waiting_line(1, Duration::from_millis(200));
+    let proxy = site_by(restless(), &[dead.address()], line);
+    let answer = proxy.ask(get("/")).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.field("retry-after").parse::<u32>().is_ok());
+    assert!(proxy.registry.status(&dead.address()).trips >= 2);
+}
+
+#[tokio::test]
+async fn what_a_server_may_have_had_does_not_wait_for_another() {
+    let origin = Origin::start(|mut client: Client| async move {
+        client.head().await;
+        client.take(4).await;
+        client.reset();
+    })
+    .await;
+    let policy = lasting(|policy| policy.max_fails(1));
+    let proxy = site_by(policy, &[origin.address], waiting_line(2, PATIENCE));
+    // It is down by that, and for as long as the test lasts.
+    let answer = proxy.ask(with_body("POST", "once")).await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn who_is_refused_waits_for_a_server_that_is_full() {
+    let (origin, gate) = holding().await;
+    let dead = DeadPort::new();
+    let policy = lasting(|policy| policy.max_fails(1));
+    let proxy = site_by(policy, &[origin.address], |draft| {
+        waiting_line(4, PATIENCE)(draft);
+        let spare = Server {
+            is_backup: true,
+            ..server_of(dead.address())
+        };
+        draft.upstreams[0].servers.push(spare);
+    });
+    let mut clients = Vec::new();
+    for nth in 1..=3 {
+        clients.push(asking(&proxy).await);
+        until(|| in_flight(&proxy) == nth).await;
+    }
+    gate.add_permits(3);
+    for mut client in clients {
+        assert_eq!(client.response().await.text(), "good");
+    }
 }
 
 #[tokio::test]
@@ -131,11 +223,14 @@ async fn a_group_that_fails_open_asks_one_that_is_down() {
         }
         assert_eq!(proxy.ask(get("/")).await.text() == "no", fails_open);
     }
-    let dead = DeadPort::new();
-    let policy = lasting(|policy| policy.fail_open(true));
-    let proxy = site_by(policy, &[dead.address()], |_| ());
-    for _ in 0..5 {
-        assert_eq!(proxy.ask(get("/")).await.status(), 502);
+    // With a queue too: where one is asked all the same, nobody waits for it.
+    for length in [0, 8] {
+        let dead = DeadPort::new();
+        let policy = lasting(|policy| policy.fail_open(true));
+        let proxy = site_by(policy, &[dead.address()], waiting_line(length, PATIENCE));
+        for _ in 0..5 {
+            assert_eq!(proxy.ask(get("/")).await.status(), 502);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::balance::{Balance, Balancer, Candidate as _};
+use super::balance::{Balance, Balancer, Candidate};
 use super::evidence::Right;
 use super::lookup::Spot;
 use super::member::{Down, Member, Tried};
@@ -185,6 +185,15 @@ impl Members {
             }
         }
         Vec::new()
+    }
+
+    /// Whether all are down or full, whoever was tried: what a request may wait for to change. Not
+    /// where one is asked although all are down.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        let none = Tried::default();
+        let is_nobody = !self.all().any(|member| may(member, &none));
+        is_nobody && !(self.fails_open && self.all().all(Candidate::is_down))
     }
 
     /// Every backup that is up: for when those that were up could not be had.

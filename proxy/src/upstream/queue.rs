@@ -8,7 +8,8 @@
 //! few milliseconds, however long it is.
 //!
 //! Who waits anew has everything before them: whoever gets in line forgets which servers it has
-//! tried, or a head that may use none of those that are up would be in everybody's way.
+//! tried, or a head that may use none of those that are up would be in everybody's way. Who left
+//! with a server that refused it comes back to the head: it has waited longer than the others.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -94,10 +95,20 @@ impl Queue {
         }
         let slot = Rc::<Slot>::default();
         line.push_back(Rc::clone(&slot));
-        Ok(Place {
-            slot,
-            queue: Rc::clone(self),
-        })
+        Ok(self.place(slot))
+    }
+
+    /// Gets back in line, at its head, after a place was given up for a server that was none. There
+    /// is always room: as many as leave may come back.
+    pub fn enter_again(self: &Rc<Self>) -> Place {
+        let slot = Rc::<Slot>::default();
+        self.line.borrow_mut().push_front(Rc::clone(&slot));
+        self.place(slot)
+    }
+
+    fn place(self: &Rc<Self>, slot: Rc<Slot>) -> Place {
+        let queue = Rc::clone(self);
+        Place { slot, queue }
     }
 
     /// Calls the head: a server may be had. Costs next to nothing while nobody waits.
@@ -312,6 +323,20 @@ mod tests {
         assert!(queue.enter().is_ok());
         queue.adjust(0);
         assert_eq!(queue.enter().unwrap_err(), Full { limit: 0 });
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_is_the_head_though_the_line_is_full() {
+        let queue = Rc::new(Queue::new(1));
+        drop(queue.enter().unwrap());
+        let mut next = queue.enter().unwrap();
+        let mut back = queue.enter_again();
+        assert_eq!(queue.len(), 2);
+        queue.call();
+        assert_eq!(next.wait(Instant::now(), None).await, Err(TimedOut));
+        assert_eq!(back.wait(Instant::now(), None).await, Ok(()));
+        drop(back);
+        assert_eq!(next.wait(Instant::now(), None).await, Ok(()));
     }
 
     #[tokio::test]

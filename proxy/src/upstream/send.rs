@@ -19,6 +19,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Response};
 
 use self::attempt::Lost;
+use self::open::Line;
 use crate::error::{Fault, Side};
 use crate::net::ticks::Span;
 use crate::plan::Upstream;
@@ -129,12 +130,18 @@ impl Courier<'_> {
         let mut letter = Letter::new(parcel, self.upstream);
         let mut tried = Tried::default();
         let mut last = None;
+        let mut line = Line::default();
         self.group.budget().deposit(self.flow.watch.clock());
         self.group.counts().requests.bump();
         loop {
-            let chosen = match self.choose(&members, key, sticky.take(), &tried, last.is_some()) {
+            let past = line.past(last.is_some());
+            let chosen = match self.choose(&members, key, sticky.take(), &tried, past) {
                 Some(chosen) => chosen,
-                None => Box::pin(self.wait(key, &mut tried)).await,
+                None => {
+                    // What it waits for is another beginning.
+                    last = None;
+                    Box::pin(self.wait(key, &mut tried, &mut line)).await
+                }
             };
             let chosen = match (chosen, last) {
                 (Ok(chosen), _) => chosen,
@@ -153,7 +160,8 @@ impl Courier<'_> {
                 Ok(lease) => lease,
                 Err(fault) => {
                     let is_ours = fault.side() == Side::Us;
-                    if is_ours || tried.is_full() || self.flow.watch.is_over() {
+                    let is_last = tried.is_full() && !self.may_wait(&members, line.past(true));
+                    if is_ours || is_last || self.flow.watch.is_over() {
                         return Err(fault);
                     }
                     last = Some(fault);
@@ -162,6 +170,7 @@ impl Courier<'_> {
             };
             let lost = match self.try_on(lease, &mut letter, story, answer).await {
                 Ok(()) => {
+                    line.is_sent = true;
                     let is_left = || !members.others(&tried).is_empty();
                     let Some(fault) = self.may_better(answer, &letter, story, is_left) else {
                         return Ok(());
@@ -172,7 +181,10 @@ impl Courier<'_> {
                 Err(lost) => lost,
             };
             match lost {
-                Lost::Unsent(fault) if !tried.is_full() && self.may_write_again(story) => {
+                Lost::Unsent(fault)
+                    if self.may_write_again(story)
+                        && (!tried.is_full() || self.may_wait(&members, line.past(true))) =>
+                {
                     last = Some(fault);
                 }
                 Lost::Sent(fault)
@@ -180,6 +192,7 @@ impl Courier<'_> {
                         !members.others(&tried).is_empty()
                     }) =>
                 {
+                    line.is_sent = true;
                     last = Some(fault);
                 }
                 Lost::Unsent(fault) | Lost::Sent(fault) => return Err(fault),

@@ -205,14 +205,16 @@ pub struct Sticky {
     pub secure: Option<bool>,
 }
 
-/// Requests that wait for a server.
+/// Requests that wait for a server. Without a `check`, nobody looks whether one is back before its
+/// `fail_timeout` is over: by default that is longer than they wait.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
     /// How many may wait, in each worker; one more is answered at once (503). 0: none waits.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub length: u32,
-    /// How long one may wait before it is answered (503); of use with `length` alone. Default: 5s.
+    /// How long one may wait in all before it is answered (503); of use with `length` alone.
+    /// Default: 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Said<Duration>>,
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use risefall::Outcome;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::{Courier, Story, broken};
 use crate::error::{Fault, NoStream};
@@ -62,6 +63,36 @@ impl Chosen {
     }
 }
 
+/// What a request has behind it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Past {
+    /// Nothing, or a wait in line: all servers are before it.
+    Nothing,
+    /// Servers that have had nothing of it.
+    Unsent,
+    /// A server that may have had it.
+    Sent,
+}
+
+/// How a request stands to the line of those that wait for a server.
+#[derive(Default)]
+pub(super) struct Line {
+    /// Whether a server may have had it: then it waits no more.
+    pub(super) is_sent: bool,
+    /// When its wait is over, once it has been in line.
+    until: Option<Instant>,
+}
+
+impl Line {
+    pub(super) fn past(&self, has_failed: bool) -> Past {
+        match (has_failed, self.is_sent) {
+            (false, _) => Past::Nothing,
+            (true, false) => Past::Unsent,
+            (true, true) => Past::Sent,
+        }
+    }
+}
+
 impl Courier<'_> {
     /// Who is asked next; `None` if it has to be [waited for](Self::wait) in line, as the operator
     /// has it.
@@ -71,10 +102,10 @@ impl Courier<'_> {
         key: u64,
         sticky: Option<u64>,
         tried: &Tried,
-        has_failed: bool,
+        past: Past,
     ) -> Option<Result<Chosen, Fault>> {
-        // Who has failed somewhere has had its turn: in line again, it would try the same servers anew.
-        if !has_failed && !self.group.queue().is_empty() {
+        // Who has failed somewhere tries those that are left before it waits.
+        if past == Past::Nothing && !self.group.queue().is_empty() {
             return None;
         }
         if let Some((member, right)) = sticky.and_then(|name| members.by_name(name, tried)) {
@@ -82,28 +113,52 @@ impl Courier<'_> {
         }
         match members.choose(key, tried) {
             Choice::Member(member, right) => Some(Ok(Chosen::new(&member, right))),
-            other if has_failed || self.upstream.queue.length == 0 => {
-                Some(Err(self.nobody(members, &other)))
-            }
-            _ => None,
+            _ if self.may_wait(members, past) => None,
+            other => Some(Err(self.nobody(members, &other))),
         }
     }
 
-    /// Waits in line for a server.
-    pub(super) async fn wait(&self, key: u64, tried: &mut Tried) -> Result<Chosen, Fault> {
-        let counts = self.group.counts();
-        let mut place = self.group.queue().enter().map_err(|full| {
-            counts.queue_full.bump();
-            Fault::Limit {
-                what: "requests that wait for a server",
-                limit: full.limit,
+    /// Whether a request that finds nobody waits in line. One that has failed does while nothing of
+    /// it was sent and everybody is down or full: where one is up still, it would be given those
+    /// again that it has tried.
+    pub(super) fn may_wait(&self, members: &Members, past: Past) -> bool {
+        self.upstream.queue.length > 0
+            && match past {
+                Past::Nothing => true,
+                Past::Unsent => members.is_waited_for(),
+                Past::Sent => false,
             }
-        })?;
+    }
+
+    /// Waits in line for a server: at its end, or at its head once it has been there and the server
+    /// that it got refused it. In all no longer than a request may.
+    pub(super) async fn wait(
+        &self,
+        key: u64,
+        tried: &mut Tried,
+        line: &mut Line,
+    ) -> Result<Chosen, Fault> {
+        let counts = self.group.counts();
+        let queue = self.group.queue();
+        let (mut place, until) = match line.until {
+            Some(until) => (queue.enter_again(), until),
+            None => {
+                let place = queue.enter().map_err(|full| {
+                    counts.queue_full.bump();
+                    Fault::Limit {
+                        what: "requests that wait for a server",
+                        limit: full.limit,
+                    }
+                })?;
+                counts.queued.bump();
+                (place, Instant::now() + self.upstream.queue.timeout)
+            }
+        };
+        line.until = Some(until);
         let _waiting = Waiting::begin(counts);
-        let deadline = tokio::time::Instant::now() + self.upstream.queue.timeout;
         let mut retry_in = None;
         loop {
-            let waited = place.wait(deadline, retry_in);
+            let waited = place.wait(until, retry_in);
             let waited = self
                 .flow
                 .watch
@@ -369,7 +424,6 @@ struct Waiting<'a>(&'a UpstreamCounts);
 
 impl<'a> Waiting<'a> {
     fn begin(counts: &'a UpstreamCounts) -> Self {
-        counts.queued.bump();
         counts.waiting.bump();
         Self(counts)
     }
