@@ -14,6 +14,7 @@ mod binary;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use binary::Running;
 
@@ -427,4 +428,22 @@ fn cargo_run_at_the_workspace_root_runs_this_program() {
         text(&output.stdout),
         format!("risefall {}\n", env!("CARGO_PKG_VERSION"))
     );
+}
+
+#[test]
+fn a_log_that_nobody_reads_keeps_no_request_waiting() {
+    let running = Running::start(&["--log-level", "debug", "--admin", "off"]);
+    // More than a pipe holds, of which nobody takes anything.
+    for _ in 0..1500 {
+        let mut client = TcpStream::connect(running.proxy).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        client.write_all(b"GET nowhere HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 400");
+    }
+    running.signal(rustix::process::Signal::TERM);
+    running.end();
 }

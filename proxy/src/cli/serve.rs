@@ -37,7 +37,7 @@ pub(super) fn run(source: Source) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let levels = log::start(settings.log.level, settings.log.format);
+    let (levels, log_flush) = log::start(settings.log.level, settings.log.format);
     settings.plan = fit(settings.plan, settings.is_connections_said);
     let access = match AccessLog::open(&settings.log.access, settings.log.format) {
         Ok(access) => access,
@@ -51,6 +51,8 @@ pub(super) fn run(source: Source) -> ExitCode {
     let (access, flush) = access.unzip();
     let served = serve(source, settings, (fingerprint, &warnings), access, levels);
     drop(flush);
+    // What is said last stands last.
+    drop(log_flush);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error),
@@ -156,6 +158,7 @@ struct Control {
     /// Whether another process serves now, and this one is to end.
     has_successor: bool,
     lost_lines: usize,
+    lost_log_lines: usize,
 }
 
 fn serve(
@@ -195,7 +198,8 @@ fn serve(
         let running = runtime::start_with(settings.plan.clone(), services, inherited)?;
         // Before anybody is told that it runs, so that no change is missed either.
         let watch = Watch::new(&source, settings.watch, fingerprint);
-        say(summary::of(&settings, &running, warnings).trim_end());
+        // Behind what was logged on the way.
+        levels.say(summary::of(&settings, &running, warnings).trim_end());
         let mut control = Control {
             watch,
             source,
@@ -213,6 +217,7 @@ fn serve(
             program: Program::this(),
             has_successor: false,
             lost_lines: 0,
+            lost_log_lines: 0,
         };
         control.supervisor.ready();
         if let Some(predecessor) = predecessor {
@@ -447,6 +452,14 @@ impl Control {
                 self.lost_lines = now;
             }
         }
+        let now = self.levels.lost();
+        if now != self.lost_log_lines {
+            tracing::warn!(
+                lost = now - self.lost_log_lines,
+                "lines of the log were lost: whoever reads the standard error is too slow"
+            );
+            self.lost_log_lines = now;
+        }
         if let Some(path) = self.state_file.as_deref()
             && self.supervisor.is_save_due()
         {
@@ -461,7 +474,7 @@ impl Control {
             self.supervisor.stopping();
             self.linger(signals).await;
         }
-        say(format_args!(
+        self.levels.say(format_args!(
             "risefall: draining for up to {}; a second signal ends it at once",
             units::show(self.drain)
         ));
@@ -481,9 +494,11 @@ impl Control {
             save(&self.registry, path);
         }
         match stopped.cut {
-            0 => say("risefall: stopped; every connection ended by itself"),
-            1 => say("risefall: stopped; 1 connection was cut"),
-            cut => say(format_args!(
+            0 => self
+                .levels
+                .say("risefall: stopped; every connection ended by itself"),
+            1 => self.levels.say("risefall: stopped; 1 connection was cut"),
+            cut => self.levels.say(format_args!(
                 "risefall: stopped; {cut} connections were cut"
             )),
         }
@@ -498,7 +513,7 @@ impl Control {
         }
         self.running.unready();
         let delay = units::show(self.stop_delay);
-        say(format_args!(
+        self.levels.say(format_args!(
             "risefall: not ready any more; draining in {delay}, or at a second signal"
         ));
         tokio::select! {

@@ -58,6 +58,12 @@ pub struct Flush {
     _guard: WorkerGuard,
 }
 
+impl Flush {
+    pub(super) fn of(guard: WorkerGuard) -> Self {
+        Self { _guard: guard }
+    }
+}
+
 /// One thread's way to the log.
 pub struct AccessWriter {
     queue: RefCell<(NonBlocking, String)>,
@@ -155,7 +161,7 @@ impl AccessLog {
             format,
             slot,
         };
-        (log, Flush { _guard: guard })
+        (log, Flush::of(guard))
     }
 
     /// Writes to the end of the file `path` from now on: after a rotation, or because the log has

@@ -1,15 +1,20 @@
 //! The log: what an operator should know, on the standard error.
+//!
+//! A thread of its own writes it. If whoever reads it is slower than what there is to tell, or stops,
+//! lines are lost and counted; requests never wait for a log.
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use risefall::{Effect, Outlier, Rule, State, Transition};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 
-use super::access::Format;
+use super::access::{Flush, Format};
 
 /// Spares the log a trouble that goes on: a full table of files would fill the log as well.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,26 +37,47 @@ impl Complaints {
 
 /// Sets the level of the process's log.
 #[derive(Clone)]
-pub struct Levels(Arc<dyn Fn(LevelFilter) + Send + Sync>);
+pub struct Levels {
+    set: Arc<dyn Fn(LevelFilter) + Send + Sync>,
+    queue: NonBlocking,
+}
 
 impl Levels {
     /// From now on `level` is the least that is logged.
     pub fn set(&self, level: LevelFilter) {
-        (self.0)(level);
+        (self.set)(level);
+    }
+
+    /// How many lines have been lost so far.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.queue.error_counter().dropped_lines()
+    }
+
+    /// Says a line that is for whoever has started the process, whatever the level; behind what was
+    /// logged before.
+    pub fn say(&self, line: impl Display) {
+        // In one piece: each that is written is a line of its own to the queue, which always takes
+        // it or loses it.
+        let _ = self.queue.clone().write_all(format!("{line}\n").as_bytes());
     }
 }
 
 /// Sends the process's log to the standard error. Called once; someone who has set a log of their
 /// own before keeps it, and sets its level.
-#[must_use]
-pub fn start(level: LevelFilter, format: Format) -> Levels {
+pub fn start(level: LevelFilter, format: Format) -> (Levels, Flush) {
+    let (queue, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUE_LINES)
+        .thread_name("risefall-log")
+        .finish(std::io::stderr());
     let (filter, handle) = reload::Layer::new(level);
     let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         // It would tell of a failed write by `eprintln!`, which panics when nobody reads any more.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr);
+        .with_writer(queue.clone());
     let log = tracing_subscriber::registry().with(filter);
     let set = match format {
         Format::Text => tracing::subscriber::set_global_default(log.with(lines)),
@@ -61,7 +87,8 @@ pub fn start(level: LevelFilter, format: Format) -> Levels {
         tracing::debug!("a log was set before");
     }
     // Without a log there is nobody to tell that its level cannot be set.
-    Levels(Arc::new(move |level| drop(handle.reload(level))))
+    let set = Arc::new(move |level| drop(handle.reload(level)));
+    (Levels { set, queue }, Flush::of(guard))
 }
 
 /// Logs a change of an address's health.
@@ -129,6 +156,8 @@ pub fn outlier(upstream: &str, outlier: &Outlier) {
     }
 }
 
+/// What may wait to be written.
+const QUEUE_LINES: usize = 8 * 1024;
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
