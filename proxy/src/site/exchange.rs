@@ -3,6 +3,7 @@
 //! What can be decided at once is decided by plain functions, which change the request where it
 //! lies. Only what has to wait is a future, so that what is kept while it waits is small.
 
+mod receive;
 mod search;
 
 use std::convert::Infallible;
@@ -11,8 +12,7 @@ use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
-    UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
@@ -23,7 +23,7 @@ use super::forwarded::RequestId;
 use super::route::{Found, Question};
 use super::rules::{Behind, Ready};
 use super::target::Asked;
-use super::upgrade::{self, Switched};
+use super::upgrade;
 use super::{Visit, forwarded, guard, headers, key, rewrite, sticky};
 use crate::error::Fault;
 use crate::plan::Balance;
@@ -32,9 +32,7 @@ use crate::plan::upstream::HttpVersion;
 use crate::serve::body::Reply;
 use crate::serve::headers::{self as hop, Seen};
 use crate::serve::session::{Phase, Session};
-use crate::upstream::judge::LIED;
-use crate::upstream::pool::Lease;
-use crate::upstream::send::{Answer, Courier, Parcel, Story};
+use crate::upstream::send::{Courier, Parcel, Story};
 use crate::upstream::upload::{Progress, Tape, Unread};
 use search::Search;
 
@@ -417,114 +415,6 @@ impl<'a> Exchange<'a> {
             flow: &session.flow,
             times: to.ready.times,
         }
-    }
-
-    /// Makes the client's response of what a server has answered.
-    fn receive(
-        &self,
-        to: &Addressee<'_>,
-        sent: Result<(), Fault>,
-        answer: Option<Answer>,
-        mut story: Story,
-    ) -> Result<Response<Reply>, Fault> {
-        let Some(Answer {
-            response,
-            mut lease,
-        }) = answer
-        else {
-            self.note(&story);
-            sent?;
-            return Err(Fault::Cut("the answer is lost"));
-        };
-        if sent.is_err() {
-            // What was to better it has failed.
-            story.address = Some(lease.address);
-        }
-        self.note(&story);
-        self.session.note_first_byte();
-        let (mut parts, body) = response.into_parts();
-        let seen = Seen::known(&parts.headers);
-        let framed = match seen {
-            _ if seen.has(Seen::CODING) => headers::check_response(&parts.headers, parts.version),
-            _ if seen.has(Seen::LENGTH) => headers::check_length(&parts.headers),
-            _ => Ok(()),
-        };
-        if let Err(reason) = framed {
-            let address = lease.address;
-            lease.end(LIED);
-            let reason = reason.into();
-            return Err(Fault::Broken { address, reason });
-        }
-        let cookie = to.behind.upstream.sticky.as_ref().and_then(|sticky| {
-            let member = lease.busy.as_ref()?.member();
-            let is_tls = to.asked.is_tls();
-            sticky::write(sticky, self.had, member.number(), is_tls)
-        });
-        let mut reply = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            self.switch(to.ready, Response::from_parts(parts, body), lease)?
-        } else {
-            hop::strip_seen(&mut parts.headers, parts.version, seen);
-            if parts.status == StatusCode::NO_CONTENT && seen.has(Seen::LENGTH) {
-                // It has no body, whatever is said of one (RFC 9110 §8.6); by HTTP/2 that is an
-                // error of the stream.
-                parts.headers.remove(CONTENT_LENGTH);
-            }
-            // Which version the server speaks is nobody's business.
-            parts.version = Version::HTTP_11;
-            parts.extensions.clear();
-            Response::from_parts(parts, Reply::origin(body, lease, self.session))
-        };
-        if let Some(cookie) = cookie {
-            reply.headers_mut().append(SET_COOKIE, cookie);
-        }
-        rewrite::edit(&to.ready.route.response_headers, reply.headers_mut());
-        Ok(reply)
-    }
-
-    fn note(&self, story: &Story) {
-        let session = self.session;
-        match story.address {
-            Some(address) if story.is_pooled => {
-                session.context.counters.reused.bump();
-                session.note_address(address, "pooled");
-            }
-            Some(address) => session.note_dialled(address, story.effort),
-            None => {}
-        }
-        session.note_tries(story.tries);
-    }
-
-    /// The client's connection becomes a tunnel to the server's, if the client has asked for it.
-    fn switch(
-        &self,
-        ready: &Ready,
-        mut response: Response<Incoming>,
-        mut lease: Lease,
-    ) -> Result<Response<Reply>, Fault> {
-        let said = response.headers().get(UPGRADE).cloned();
-        let is_asked = |said: &HeaderValue| {
-            let asked = self.upgrade.as_ref().map(HeaderValue::as_bytes);
-            asked.is_some_and(|asked| said.as_bytes().eq_ignore_ascii_case(asked))
-        };
-        let Some(said) = said.filter(is_asked) else {
-            let address = lease.address;
-            lease.end(LIED);
-            let reason = "it switched to a protocol that nobody asked for".into();
-            return Err(Fault::Broken { address, reason });
-        };
-        lease.end(risefall::Outcome::Success);
-        let switched = Switched::new(&mut response, lease, ready.idle);
-        let session = self.session;
-        session.screen.borrow_mut().tunnel();
-        session.has_left.set(true);
-        self.visit.switched.set(Some(switched));
-        let mut reply = Response::new(Reply::tunnel());
-        *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = reply.headers_mut();
-        *headers = std::mem::take(response.headers_mut());
-        hop::strip(headers, Version::HTTP_11);
-        upgrade::write(headers, said);
-        Ok(reply)
     }
 
     /// Tells the client why there is no other response.
