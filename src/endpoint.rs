@@ -264,11 +264,12 @@ impl Endpoint {
     }
 
     /// Whether the word says down by itself, whatever streak of failures this handle's thresholds
-    /// would call one: only an exchange takes it down, for which a gate was asked.
+    /// would call one: only an exchange takes it down, for which a gate was asked. A word that is
+    /// drained is no verdict. All by one load: what is released meanwhile is down by neither.
     #[inline]
-    pub(crate) fn is_held_down(&self) -> bool {
+    pub(crate) fn is_judged_down(&self) -> bool {
         let word = self.record.word();
-        !is_up(word) && self.shared.is_down(word, self.case())
+        !is_up(word) && word.phase() != Phase::Drained && self.shared.is_down(word, self.case())
     }
 
     /// What an attempt that begins now remembers.

@@ -18,7 +18,7 @@ use crate::policy::Policy;
 use crate::record::Ticket;
 use crate::snapshot::{State, Status};
 use crate::state::is_taken_down;
-use crate::word::{Phase, Tick};
+use crate::word::Tick;
 
 /// One member of a group, as one policy of it sees it.
 ///
@@ -181,12 +181,14 @@ impl Member {
         if let Some(ticket) = self.service.ticket_if_up() {
             return Ok(Right(Held::Usual(ticket)));
         }
-        if self.has_left() {
-            return Ok(Right(Held::PassedOver));
-        }
         match self.service.try_admit() {
             Admission::Pass => Ok(self.admit_anyway()),
             Admission::Probe(permit) => Ok(Right(Held::Probe(Some(permit)))),
+            // Who has left the group is judged by its other words.
+            Admission::Deny {
+                state: State::Drained,
+                ..
+            } => Ok(Right(Held::PassedOver)),
             Admission::Deny { .. } if self.policy.is_observing() || self.is_passed_over() => {
                 Ok(Right(Held::PassedOver))
             }
@@ -332,13 +334,9 @@ impl Member {
     #[inline]
     fn is_judged_down(&self) -> bool {
         self.checks.as_ref().is_some_and(Endpoint::is_fall_down)
-            || !self.policy.is_observing() && self.service.is_held_down() && !self.has_left()
-    }
-
-    /// Whether it is no member any more: then its service word takes no evidence. Those who hold it
-    /// may go on with what they have, by what its other words say.
-    fn has_left(&self) -> bool {
-        self.service.word().phase() == Phase::Drained
+            // One that is drained is no member any more, and its word takes no evidence. Those who
+            // hold it may go on with what they have, by what its other words say.
+            || !self.policy.is_observing() && self.service.is_judged_down()
     }
 
     /// Whether the group fails open. What an operator has taken out by the checks' word stays out.
