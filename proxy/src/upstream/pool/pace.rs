@@ -57,7 +57,7 @@ impl Wait {
         }
         let after = left.saturating_sub(len);
         self.left.store(after, Ordering::Relaxed);
-        left / PIECE != after / PIECE
+        (MOST - left) / PIECE != (MOST - after) / PIECE
     }
 
     fn left(&self) -> Option<usize> {
@@ -139,3 +139,24 @@ const NONE: usize = usize::MAX;
 const MOST: usize = 16 * 1024 * 1024;
 /// How much is read before others have their turn.
 const PIECE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_full_when_so_much_has_come_and_not_before() {
+        let wait = Wait::new();
+        assert!(!wait.count(PIECE), "nobody waits");
+        wait.begin();
+        assert!(!wait.count(1) && !wait.count(PIECE - 2));
+        assert!(wait.count(1));
+        assert!(!wait.count(PIECE - 1) && wait.count(2 * PIECE));
+        // A new answer is a new beginning.
+        wait.begin();
+        assert!(!wait.count(PIECE - 1));
+        assert!(wait.count(MOST) && wait.left() == Some(0));
+        wait.end();
+        assert_eq!(wait.left(), None);
+    }
+}
