@@ -17,20 +17,12 @@ use std::sync::{Arc, Mutex};
 
 use hyper::StatusCode;
 use risefall_proxy::plan::UpstreamDraft;
-use sites::{answering, get, group, lasting, ok, resetting, site_by, site_of, with_body};
-use support::{Client, DeadPort, Origin, field, within};
+use sites::{
+    answering, echoing_bodies, get, group, lasting, ok, read_whole, resetting, site_by, site_of,
+    with_body,
+};
+use support::{Client, DeadPort, Origin, within};
 use tokio::sync::Semaphore;
-
-/// Reads a whole request; its body has a length or comes in chunks.
-async fn read_whole(client: &mut Client) -> (String, Vec<u8>) {
-    let head = client.head().await;
-    let body = match field(&head, "content-length") {
-        Some(len) => client.take(len.parse().unwrap()).await,
-        None if field(&head, "transfer-encoding").is_some() => client.chunks().await,
-        None => Vec::new(),
-    };
-    (head, body)
-}
 
 /// Reads a whole request, then resets the connection; and tells what it read.
 async fn resetting_behind_body() -> (Origin, Arc<Mutex<Vec<Vec<u8>>>>) {
@@ -46,17 +38,6 @@ async fn resetting_behind_body() -> (Origin, Arc<Mutex<Vec<Vec<u8>>>>) {
     })
     .await;
     (origin, read)
-}
-
-/// Answers each request with its body.
-async fn echoing_bodies() -> Origin {
-    Origin::start(|mut client: Client| async move {
-        while !client.bytes.is_empty() || client.more().await > 0 {
-            let (_, body) = read_whole(&mut client).await;
-            client.send(ok(std::str::from_utf8(&body).unwrap())).await;
-        }
-    })
-    .await
 }
 
 #[tokio::test]

@@ -99,6 +99,9 @@ pub struct Spans {
     pub(crate) handshake: Span,
     pub(crate) header: Span,
     pub(crate) keep_alive: Span,
+    /// How long a connection without a request keeps the room for one, and how long it may stay
+    /// without a request behind that; `None` if it ends before.
+    pub(crate) rest: Option<(Span, Span)>,
     pub(crate) answer: Span,
     pub(crate) body_idle: Span,
     pub(crate) idle: Span,
@@ -252,10 +255,13 @@ impl Terms {
 
 impl Spans {
     fn of(timeouts: &Timeouts, ticks: &Ticks) -> Self {
+        let rest = timeouts.keep_alive.checked_sub(REST_AFTER);
+        let rest = rest.filter(|left| !left.is_zero());
         Self {
             handshake: ticks.span(timeouts.handshake),
             header: ticks.span(timeouts.header),
             keep_alive: ticks.span(timeouts.keep_alive),
+            rest: rest.map(|left| (ticks.span(REST_AFTER), ticks.span(left))),
             answer: ticks.span(timeouts.answer),
             body_idle: ticks.span(timeouts.body_idle),
             idle: ticks.span(timeouts.idle),
@@ -271,5 +277,7 @@ impl Spans {
 /// Shorter than the idle timeout, because a side that has ended is gone more often than it waits:
 /// a closed socket and one that only has no more to say look the same.
 pub(crate) const ONE_WAY: Duration = Duration::from_secs(60);
+/// Long enough that clients which ask one thing after the other never wait for that room.
+const REST_AFTER: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(2);

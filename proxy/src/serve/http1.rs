@@ -70,19 +70,31 @@ where
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Result<Response<Reply>, Infallible>>,
 {
-    let served = serve_requests(stream, tcp, first, session, service).await;
-    let mut stream = served.stream;
+    let mut io = ClientIo::new(stream, first, Rc::clone(session));
+    let ended = loop {
+        // The engine takes its room when it is made, so it is made when there is something for it.
+        if io.is_empty()
+            && let Some(ended) = wait(&mut io, session).await
+        {
+            break ended;
+        }
+        let ended;
+        (ended, io) = Box::pin(serve_requests(io, tcp, session, &service)).await;
+        match (&ended, session.terms.spans.rest) {
+            (Ended::Resting, Some((_, left))) => session.flow.watch.arm(left),
+            _ => break ended,
+        }
+    };
+    let mut stream = io.stream;
     let mut is_too_large = false;
-    if session.ends_with_it.get() && matches!(served.ended, Ended::Failed(_) | Ended::Due) {
+    if session.ends_with_it.get() && matches!(ended, Ended::Failed(_) | Ended::Due) {
         return reset(tcp);
     }
-    match served.ended {
-        Ended::Done => {
+    match ended {
+        Ended::Done | Ended::Resting => {
             if session.has_left.get() {
-                return Some(Left {
-                    stream,
-                    early: served.unread,
-                });
+                let early = [io.passed, io.held].concat();
+                return Some(Left { stream, early });
             }
         }
         Ended::Failed(error) => {
@@ -93,30 +105,19 @@ where
         Ended::Due => note_deadline(session),
         Ended::Gone => return None,
     }
-    if let Some(violation) = served.violation {
+    if let Some(violation) = io.violation {
         session.has_unread.set(true);
         refuse(&mut stream, violation, session).await;
-    } else if served.is_unparsed {
+    } else if io.is_unparsed {
         refuse_unparsed(&mut stream, is_too_large, session).await;
     }
-    if session.has_unread.get() && !served.is_at_end {
+    if session.has_unread.get() && !io.is_at_end {
         // What is over is told now, not when the client has gone.
         session.note_cut();
         session.finish();
         linger(&mut stream, session).await;
     }
     None
-}
-
-/// What is left of a connection when the engine is done with it.
-struct Served<S> {
-    stream: S,
-    ended: Ended,
-    /// Bytes that the engine has not used.
-    unread: Vec<u8>,
-    violation: Option<Violation>,
-    is_unparsed: bool,
-    is_at_end: bool,
 }
 
 enum Ended {
@@ -128,25 +129,71 @@ enum Ended {
     Due,
     /// By the client, with a reset while it was owed an answer.
     Gone,
+    /// Not at all: there has been no request for a while.
+    Resting,
 }
 
+/// Waits for the first bytes of a request, or for the end, by which it is over then. All that a
+/// connection holds meanwhile is its place.
+async fn wait<S>(io: &mut ClientIo<S>, session: &Session) -> Option<Ended>
+where
+    S: AsyncRead + AsyncWrite + Farewell + Unpin,
+{
+    let mut bytes = Vec::new();
+    let mut is_told = false;
+    let ended = {
+        let mut read = pin!(scratch::read_into(io, &mut bytes, FIRST_READ));
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = read.as_mut().poll(cx) {
+                return Poll::Ready(match read {
+                    Ok(0) => Some(Ended::Done),
+                    Ok(_) => None,
+                    Err(error) => {
+                        tracing::debug!(client = %session.client, %error, "connection ended");
+                        Some(Ended::Done)
+                    }
+                });
+            }
+            if !is_told && session.is_draining() {
+                if session.phase.get() == Phase::Waiting {
+                    return Poll::Ready(Some(Ended::Done));
+                }
+                // What its client has sent before it could know is on its way.
+                is_told = true;
+                session.flow.watch.arm(session.terms.spans.grace);
+            }
+            session.flow.watch.poll_due(cx).map(|()| Some(Ended::Due))
+        })
+        .await
+    };
+    io.passed = bytes;
+    if is_told {
+        session.flow.watch.arm(session.terms.spans.header);
+    }
+    if S::IS_SAID && ended.is_some() && io.violation.is_none() {
+        session.flow.watch.arm(session.terms.spans.linger);
+        // Whoever does not take that has gone.
+        let _ = session.flow.watch.guard(io.stream.shutdown()).await;
+    }
+    ended
+}
+
+/// Serves requests for as long as one follows the other.
 async fn serve_requests<S, F, A>(
-    stream: S,
+    io: ClientIo<S>,
     tcp: &WriteHalf<'_>,
-    first: Vec<u8>,
-    session: &Rc<Session>,
-    service: F,
-) -> Served<S>
+    session: &Session,
+    service: &F,
+) -> (Ended, ClientIo<S>)
 where
     S: AsyncRead + AsyncWrite + Farewell + Unpin,
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Result<Response<Reply>, Infallible>>,
 {
-    let io = TokioIo::new(ClientIo::new(stream, first, Rc::clone(session)));
     let mut connection = session
         .terms
         .http1
-        .serve_connection(io, service_fn(service));
+        .serve_connection(TokioIo::new(io), service_fn(service));
     // The engine does not read while it owes an answer, and so would not learn that nobody waits
     // for it. The end of the client's stream is not looked for: one that has sent all it had may
     // wait (RFC 9112 §9.6).
@@ -173,22 +220,22 @@ where
         {
             return Poll::Ready(Ended::Gone);
         }
-        match phase {
+        let due = match phase {
             Phase::Busy => Poll::Pending,
-            _ => session.flow.watch.poll_due(cx).map(|()| Ended::Due),
-        }
+            _ => session.flow.watch.poll_due(cx),
+        };
+        due.map(|()| match phase {
+            Phase::Waiting if session.terms.spans.rest.is_some() => Ended::Resting,
+            _ => Ended::Due,
+        })
     })
     .await;
     let parts = connection.into_parts();
-    let io = parts.io.into_inner();
-    Served {
-        ended,
-        unread: [&parts.read_buf[..], &io.passed, &io.held].concat(),
-        violation: io.violation,
-        is_unparsed: io.is_unparsed,
-        is_at_end: io.is_at_end,
-        stream: io.stream,
+    let mut io = parts.io.into_inner();
+    if !parts.read_buf.is_empty() {
+        io.passed.splice(..0, parts.read_buf);
     }
+    (ended, io)
 }
 
 /// Cuts a connection whose orderly end would make a response whole that is not.
@@ -290,6 +337,8 @@ where
     let _ = session.flow.watch.guard(drained.as_mut()).await;
 }
 
+/// The most that is read before there is an engine.
+const FIRST_READ: usize = 8 * 1024;
 /// What the engine needs for itself.
 const HEAD_LEAST: usize = 8 * 1024;
 const ENGINE_FIELDS: usize = 100;

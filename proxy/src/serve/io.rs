@@ -159,6 +159,11 @@ impl<S> ClientIo<S> {
         }
     }
 
+    /// Whether there is nothing of the client's that the engine has not had.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.passed.is_empty() && self.held.is_empty()
+    }
+
     /// Shows the screen again what it held back.
     fn screen_held(&mut self) -> io::Result<()> {
         let mut held = std::mem::take(&mut self.held);

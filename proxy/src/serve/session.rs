@@ -394,7 +394,9 @@ impl Session {
         self.answered.set(self.answered.get() + 1);
         // The next head may have begun in the same read as the last request.
         let (phase, span) = if self.screen.borrow().is_between_requests() {
-            (Phase::Waiting, self.terms.spans.keep_alive)
+            let spans = &self.terms.spans;
+            let rest = spans.rest.map(|(after, _)| after);
+            (Phase::Waiting, rest.unwrap_or(spans.keep_alive))
         } else {
             (Phase::Head, self.terms.spans.header)
         };

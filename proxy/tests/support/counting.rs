@@ -16,12 +16,22 @@ pub struct Counts {
     pub calls: u64,
     /// Of what grows, by how much.
     pub bytes: u64,
+    /// Of these, what was given back.
+    pub freed: u64,
+}
+
+impl Counts {
+    /// Bytes that are held.
+    pub fn held(self) -> u64 {
+        self.bytes.saturating_sub(self.freed)
+    }
 }
 
 /// Written by every thread that is counted, read by whoever measures. Ordering: `Relaxed`, because
 /// what is measured has been waited for.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
+static FREED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     // Without a destructor, so that it may be asked at any time of a thread's life.
@@ -38,6 +48,7 @@ pub fn so_far() -> Counts {
     Counts {
         calls: CALLS.load(Ordering::Relaxed),
         bytes: BYTES.load(Ordering::Relaxed),
+        freed: FREED.load(Ordering::Relaxed),
     }
 }
 
@@ -48,6 +59,12 @@ fn count(bytes: usize) {
     }
 }
 
+fn count_freed(bytes: usize) {
+    if !IS_LEFT_OUT.get() {
+        FREED.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 impl Sub for Counts {
     type Output = Self;
 
@@ -55,6 +72,7 @@ impl Sub for Counts {
         Self {
             calls: self.calls - before.calls,
             bytes: self.bytes - before.bytes,
+            freed: self.freed - before.freed,
         }
     }
 }
@@ -77,11 +95,13 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size.saturating_sub(layout.size()));
+        count_freed(layout.size().saturating_sub(size));
         // SAFETY: `place` came from the inner allocator with this layout.
         unsafe { self.0.realloc(place, layout, size) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count_freed(layout.size());
         // SAFETY: `place` came from the inner allocator with this layout.
         unsafe { self.0.dealloc(place, layout) }
     }

@@ -14,7 +14,7 @@ use risefall_proxy::plan::{ActionDraft, Draft, RouteDraft, Server, SiteDraft, Up
 use risefall_proxy::proto::Target;
 use tokio::sync::Notify;
 
-use crate::support::{Client, Origin, Proxy};
+use crate::support::{Client, Origin, Proxy, field};
 
 /// A site whose every request goes to one of `servers`, and what `change` makes of that.
 pub fn site_of(servers: &[SocketAddr], change: impl FnOnce(&mut Draft)) -> Proxy {
@@ -161,4 +161,26 @@ pub fn group(change: impl FnOnce(&mut UpstreamDraft)) -> impl FnOnce(&mut Draft)
 pub fn in_flight(proxy: &Proxy) -> u64 {
     let counters = proxy.running().counters();
     counters.iter().map(|one| one.in_flight.get()).sum()
+}
+
+/// Reads a whole request; its body has a length or comes in chunks.
+pub async fn read_whole(client: &mut Client) -> (String, Vec<u8>) {
+    let head = client.head().await;
+    let body = match field(&head, "content-length") {
+        Some(len) => client.take(len.parse().unwrap()).await,
+        None if field(&head, "transfer-encoding").is_some() => client.chunks().await,
+        None => Vec::new(),
+    };
+    (head, body)
+}
+
+/// Answers each request with its body.
+pub async fn echoing_bodies() -> Origin {
+    Origin::start(|mut client: Client| async move {
+        while !client.bytes.is_empty() || client.more().await > 0 {
+            let (_, body) = read_whole(&mut client).await;
+            client.send(ok(std::str::from_utf8(&body).unwrap())).await;
+        }
+    })
+    .await
 }
