@@ -10,6 +10,10 @@
 //! So the walk goes on behind the one that it has found, not behind the one that it has asked
 //! first; chance draws again; and least connections counts whose turn it is among equals. Which
 //! servers may be had is asked anew for each choice, and nothing is learned by choosing.
+//!
+//! Who stands in for a server whose dials are silent or fail is found without a turn
+//! ([`Balancer::choose_aside`]): it is asked for more often than it is taken, and a walk that went on
+//! each time would pass the same servers over and over.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -121,6 +125,23 @@ impl Balancer {
         }
     }
 
+    /// As [`Balancer::choose_from`], but it is nobody's turn: who is found may be left, and asked for
+    /// again, without a change of what comes next. Its shares are those of the weights all the same:
+    /// what goes by turns else goes by chance here.
+    pub fn choose_aside<C: Candidate>(
+        &self,
+        servers: &[C],
+        key: u64,
+        may: impl Fn(&C) -> bool,
+    ) -> Option<usize> {
+        match self.balance {
+            Balance::RoundRobin | Balance::Random => self.draw(servers, |_, one| may(one)),
+            Balance::LeastConn => self.draw_of_least(servers, may),
+            Balance::P2c => self.better_of_two(servers, may),
+            Balance::Hash => self.on_ring(servers, key, may),
+        }
+    }
+
     /// The next of the sequence that may be had. The walk goes on behind it: so each has as many
     /// turns in a round as it stands there, whoever is passed over.
     fn walk<C>(&self, servers: &[C], may: impl Fn(&C) -> bool) -> Option<usize> {
@@ -158,6 +179,25 @@ impl Balancer {
         let (place, one, due) = least?;
         self.turns.take(place, due, one.weight());
         Some(place)
+    }
+
+    /// One of those with the fewest connections for their weight, by weight.
+    fn draw_of_least<C: Candidate>(
+        &self,
+        servers: &[C],
+        may: impl Fn(&C) -> bool,
+    ) -> Option<usize> {
+        let mut least: Option<&C> = None;
+        for one in servers.iter().take(SERVERS_MOST) {
+            let is_less = least.is_none_or(|other| loads(one, other) < loads(other, one));
+            if is_less && may(one) {
+                least = Some(one);
+            }
+        }
+        let least = least?;
+        self.draw(servers, |_, one| {
+            loads(one, least) == loads(least, one) && may(one)
+        })
     }
 
     /// Any for which `may` says yes, by weight.

@@ -18,6 +18,8 @@ use crate::upstream::upload::{Flow, Tape, Upload};
 
 /// One request, and how often it may be written.
 pub(super) struct Letter<'p> {
+    /// What a server is chosen by.
+    pub(super) key: u64,
     /// The method, and until they are written the fields.
     parts: &'p mut Parts,
     dress: &'p dyn Fn(&mut HeaderMap),
@@ -50,11 +52,13 @@ impl<'p> Letter<'p> {
             dress,
             path,
             body,
+            key,
             is_upgrade,
             ..
         } = parcel;
         let is_repeatable = parts.method.is_idempotent() || upstream.retries.non_idempotent;
         Self {
+            key,
             parts,
             dress,
             path,

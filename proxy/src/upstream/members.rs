@@ -173,18 +173,24 @@ impl Members {
         self.all().take(CANDIDATES_MOST).cloned().collect()
     }
 
-    /// Who else may be dialled when the one that was chosen is silent: those that are up, have room
-    /// and were not `tried`; backups only when no other is left.
+    /// Who else may be dialled when the one that was chosen is silent or fails, in the order in which
+    /// the balance has them: those that are up, have room and were not `tried`; backups only when no
+    /// other is left.
     #[must_use]
-    pub fn others(&self, tried: &Tried) -> Vec<Rc<Member>> {
+    pub fn others(&self, key: u64, tried: &Tried) -> Vec<Rc<Member>> {
         for set in [&self.usual, &self.backup] {
-            let left = set.members.iter().filter(|member| may(member, tried));
-            let left: Vec<_> = left.take(OTHERS_MOST).cloned().collect();
-            if !left.is_empty() {
-                return left;
+            let others = set.others(Vec::new(), key, OTHERS_MOST, |one| may(one, tried));
+            if !others.is_empty() {
+                return others;
             }
         }
         Vec::new()
+    }
+
+    /// Whether there are [others](Self::others).
+    #[must_use]
+    pub fn has_others(&self, tried: &Tried) -> bool {
+        self.all().any(|member| may(member, tried))
     }
 
     /// Whether all are down or full, whoever was tried: what a request may wait for to change. Not
@@ -249,13 +255,53 @@ impl Set {
     }
 
     fn candidates(&self, key: u64) -> Vec<Rc<Member>> {
-        let Some(first) = self.balancer.choose(&self.members, key) else {
+        let chosen = self.balancer.choose(&self.members, key);
+        let Some(first) = chosen.and_then(|place| self.members.get(place)) else {
             return Vec::new();
         };
-        let (before, from) = self.members.split_at(first.min(self.members.len()));
-        let turned = from.iter().chain(before);
-        let up = turned.filter(|member| !member.is_down());
-        up.take(CANDIDATES_MOST).cloned().collect()
+        let chosen = vec![Rc::clone(first)];
+        self.others(chosen, key, CANDIDATES_MOST, |one| !one.is_down())
+    }
+
+    /// Those that are `chosen`, and behind them others that `may` be had; `most` in all.
+    ///
+    /// Each comes where the balance would turn to if those before it could not be had: whoever is
+    /// the first gets all that is not let through to the one that was chosen. One that warms up
+    /// comes last more often than not, and so does one that is silent: the dial would put it
+    /// there, and it would have the place of one that answers.
+    fn others(
+        &self,
+        mut chosen: Vec<Rc<Member>>,
+        key: u64,
+        most: usize,
+        may: impl Fn(&Member) -> bool,
+    ) -> Vec<Rc<Member>> {
+        let is_in =
+            |list: &[Rc<Member>], one: &Rc<Member>| list.iter().any(|other| Rc::ptr_eq(one, other));
+        // No more are asked for than there are, or the balance would look for them at length.
+        let left = self
+            .members
+            .iter()
+            .filter(|one| may(one) && !is_in(&chosen, one));
+        let left = left.take(OTHERS_ASKED_MOST).count();
+        let are_more = chosen.len() + left > most;
+        let mut late = Vec::new();
+        for _ in 0..left {
+            let is_new = |one: &Rc<Member>| may(one) && !is_in(&chosen, one) && !is_in(&late, one);
+            let place = self.balancer.choose_aside(&self.members, key, is_new);
+            let Some(next) = place.and_then(|place| self.members.get(place)) else {
+                break;
+            };
+            let is_late = !next.takes_its_share() || are_more && next.is_suspect();
+            let list = if is_late { &mut late } else { &mut chosen };
+            list.push(Rc::clone(next));
+            if chosen.len() >= most {
+                break;
+            }
+        }
+        chosen.append(&mut late);
+        chosen.truncate(most);
+        chosen
     }
 }
 
@@ -265,6 +311,8 @@ fn may(member: &Member, tried: &Tried) -> bool {
 
 /// How many others one dial tries beside the one that was chosen.
 const OTHERS_MOST: usize = 4;
+/// How many may be asked for them: more, since those that are silent come last.
+const OTHERS_ASKED_MOST: usize = 16;
 /// How many addresses one dial tries.
 const CANDIDATES_MOST: usize = 8;
 /// How often one choice asks for a probe that is given to others.

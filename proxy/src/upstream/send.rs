@@ -126,7 +126,7 @@ impl Courier<'_> {
             // What hardly a request needs is in a box, or each would carry the room for it.
             None => Box::pin(self.in_time(self.group.members(resolver))).await?,
         };
-        let (key, mut sticky) = (parcel.key, parcel.sticky);
+        let mut sticky = parcel.sticky;
         let mut letter = Letter::new(parcel, self.upstream);
         let mut tried = Tried::default();
         let mut last = None;
@@ -135,12 +135,12 @@ impl Courier<'_> {
         self.group.counts().requests.bump();
         loop {
             let past = line.past(last.is_some());
-            let chosen = match self.choose(&members, key, sticky.take(), &tried, past) {
+            let chosen = match self.choose(&members, letter.key, sticky.take(), &tried, past) {
                 Some(chosen) => chosen,
                 None => {
                     // What it waits for is another beginning.
                     last = None;
-                    Box::pin(self.wait(key, &mut tried, &mut line)).await
+                    Box::pin(self.wait(letter.key, &mut tried, &mut line)).await
                 }
             };
             let chosen = match (chosen, last) {
@@ -171,7 +171,7 @@ impl Courier<'_> {
             let lost = match self.try_on(lease, &mut letter, story, answer).await {
                 Ok(()) => {
                     line.is_sent = true;
-                    let is_left = || !members.others(&tried).is_empty();
+                    let is_left = || members.has_others(&tried);
                     let Some(fault) = self.may_better(answer, &letter, story, is_left) else {
                         return Ok(());
                     };
@@ -188,9 +188,8 @@ impl Courier<'_> {
                     last = Some(fault);
                 }
                 Lost::Sent(fault)
-                    if self.may_try_again(&fault, &letter, story, || {
-                        !members.others(&tried).is_empty()
-                    }) =>
+                    if self
+                        .may_try_again(&fault, &letter, story, || members.has_others(&tried)) =>
                 {
                     line.is_sent = true;
                     last = Some(fault);

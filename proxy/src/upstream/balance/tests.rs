@@ -142,6 +142,56 @@ fn the_share_of_those_that_are_down_is_spread_over_all_others_by_their_weights()
     }
 }
 
+#[test]
+fn who_stands_in_follows_the_weights_and_it_is_nobody_s_turn() {
+    for (balance, (weights, down)) in ALL.iter().flat_map(|&way| SOME_DOWN.map(|one| (way, one))) {
+        let mut servers = servers(weights);
+        down.iter().for_each(|&place| servers[place].is_down = true);
+        let sum: usize = up(&servers).map(|one| usize::from(one.weight)).sum();
+        let balancer = Balancer::new(balance, &servers, 7);
+        let turns = Balancer::new(balance, &servers, 7);
+        let mut found = Vec::new();
+        for key in 0..600 * sum as u64 {
+            let aside = balancer.choose_aside(&servers, key, |one| !one.is_down);
+            found.extend(aside);
+            if matches!(balance, Balance::RoundRobin | Balance::LeastConn) {
+                let turn = balancer.choose(&servers, key);
+                assert_eq!(turn, turns.choose(&servers, key), "{balance:?} {weights:?}");
+            }
+        }
+        for (server, &count) in servers.iter().zip(&counts(&found, servers.len())) {
+            let due = match server.is_down {
+                true => 0,
+                false => 600 * usize::from(server.weight),
+            };
+            let most_off = match balance {
+                Balance::Hash => due * 2 / 5,
+                _ => 4 * due.isqrt(),
+            };
+            assert!(
+                count.abs_diff(due) <= most_off,
+                "{balance:?} {weights:?} {count} {due}"
+            );
+        }
+    }
+}
+
+#[test]
+fn who_stands_in_has_the_fewest_connections_for_its_weight() {
+    let mut servers = servers(&[1, 2, 1, 4]);
+    for (server, in_flight) in servers.iter_mut().zip([3, 4, 0, 8]) {
+        server.in_flight = in_flight;
+    }
+    servers[2].is_down = true;
+    let balancer = Balancer::new(Balance::LeastConn, &servers, 7);
+    let aside = || balancer.choose_aside(&servers, 0, |one| !one.is_down);
+    let found: Vec<_> = (0..600).filter_map(|_| aside()).collect();
+    // Two have two each for a weight of 1.
+    let counts = counts(&found, 4);
+    assert_eq!((counts[0], counts[2]), (0, 0));
+    assert!((150..250).contains(&counts[1]), "{counts:?}");
+}
+
 fn up(servers: &[Fake]) -> impl Iterator<Item = &Fake> {
     servers.iter().filter(|one| !one.is_down)
 }

@@ -99,6 +99,26 @@ impl Fixture {
             }
         }
     }
+
+    /// Dials to it fall silent.
+    fn silence(&self, port: u16) {
+        let ticket = self.dials.begin(&address(port));
+        self.dials.note_silence(address(port), ticket);
+    }
+
+    /// Who would be dialled for a request, and whom the race would turn to.
+    fn dialled(&self, key: u64) -> Rc<Member> {
+        let mut tried = Tried::default();
+        let Choice::Member(member, _) = self.members.choose(key, &tried) else {
+            panic!("all are up");
+        };
+        tried.add(&member);
+        // More than once, as a request does that looks for an open connection first.
+        let _ = self.members.others(key, &tried);
+        let others = self.members.others(key, &tried);
+        let mut all = std::iter::once(&member).chain(&others);
+        Rc::clone(all.find(|one| !one.is_suspect()).unwrap())
+    }
 }
 
 /// How many of 600 requests each of ports 1 to 9 gets, at which a request ends in no time.
@@ -152,6 +172,91 @@ async fn the_share_of_a_server_that_is_down_is_spread_over_all_others() {
             let told = format!("{balance:?} {weights:?} without {down:?}: {counts:?}");
             assert!(count.abs_diff(due) <= most_off(balance, due), "{told}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_let_through_to_a_silent_server_is_spread_over_all_others() {
+    let some_silent: [(&[u16], &[u16], [usize; 9]); 5] = [
+        (&[1, 1, 1], &[1], [0, 300, 300, 0, 0, 0, 0, 0, 0]),
+        (&[1, 1, 1], &[3], [300, 300, 0, 0, 0, 0, 0, 0, 0]),
+        (&[2, 7, 3, 1], &[2], [200, 0, 300, 100, 0, 0, 0, 0, 0]),
+        (&[1; 8], &[3, 4], [100, 100, 0, 0, 100, 100, 100, 100, 0]),
+        // More than one dial tries.
+        (
+            &[1; 8],
+            &[1, 2, 3, 5, 7, 8],
+            [0, 0, 0, 300, 0, 300, 0, 0, 0],
+        ),
+    ];
+    for (balance, (weights, silent, due)) in ALL
+        .iter()
+        .flat_map(|&way| some_silent.map(|one| (way, one)))
+    {
+        let fixture = fixture_by(balance, weights, false, 0).await;
+        silent.iter().for_each(|&port| fixture.silence(port));
+        let mut counts = [0_usize; 9];
+        for key in 0..600 {
+            let port = fixture.dialled(key).address.port();
+            counts[usize::from(port) - 1] += 1;
+        }
+        for (&count, due) in counts.iter().zip(due) {
+            let told = format!("{balance:?} {weights:?}, {silent:?} silent: {counts:?}");
+            let most_off = match balance {
+                Balance::Hash => due * 2 / 5,
+                _ => 4 * due.isqrt(),
+            };
+            assert!(count.abs_diff(due) <= most_off, "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_s_client_goes_where_it_would_go_if_that_were_down() {
+    let [silent, down] = [
+        fixture_by(Balance::Hash, &[1; 8], false, 0).await,
+        fixture_by(Balance::Hash, &[1; 8], false, 0).await,
+    ];
+    silent.silence(3);
+    down.take_down([3]);
+    for key in 0..600 {
+        let expected = down.dialled(key).address;
+        assert_eq!(silent.dialled(key).address, expected, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn the_others_are_all_that_may_be_had_each_once_and_backups_when_none_is() {
+    for balance in ALL {
+        let fixture = fixture_by(balance, &[1, 1, 1, 1, 1], false, 1).await;
+        let mut tried = Tried::default();
+        let member = fixture.chosen(&tried).0;
+        tried.add(&member);
+        let ports = |tried: &Tried| {
+            let others = fixture.members.others(0, tried);
+            let mut ports: Vec<_> = others.iter().map(|one| one.address.port()).collect();
+            ports.sort_unstable();
+            ports
+        };
+        let mut left: Vec<_> = (1..=5).collect();
+        left.retain(|&port| port != member.address.port());
+        assert_eq!(ports(&tried), left, "{balance:?}");
+        let full = fixture
+            .members
+            .all()
+            .find(|one| one.address.port() == left[0]);
+        let busy = Group::busy(full.unwrap());
+        fixture.take_down([left[1]]);
+        // One that is silent is had all the same.
+        fixture.silence(left[2]);
+        assert_eq!(ports(&tried), left[2..], "{balance:?}");
+        fixture.take_down([left[2], left[3]]);
+        assert!(fixture.members.has_others(&tried));
+        assert_eq!(ports(&tried), [9], "{balance:?}");
+        fixture.take_down([9]);
+        assert!(!fixture.members.has_others(&tried));
+        assert!(ports(&tried).is_empty(), "{balance:?}");
+        drop(busy);
     }
 }
 

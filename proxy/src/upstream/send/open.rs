@@ -251,7 +251,7 @@ impl Courier<'_> {
             }
         };
         let member = Rc::clone(chosen.member());
-        let others = members.others(tried);
+        let others = members.others(letter.key, tried);
         let dial = self.dialler.dial_server(self.group, &member, &others);
         let dialled = self.in_time(dial).await;
         note(opening.as_ref(), Ended::Failed);
@@ -303,7 +303,7 @@ impl Courier<'_> {
         if !member.is_suspect() {
             return None;
         }
-        let others = members.others(tried);
+        let others = members.others(letter.key, tried);
         let (chosen, lease) = others.iter().find_map(|other| {
             let right = other.admit()?;
             let lease = self.pooled(other, letter)?;
