@@ -459,6 +459,37 @@ async fn other_origins_read_what_they_may() {
 }
 
 #[tokio::test]
+async fn other_origins_read_why_there_is_no_file_if_they_may_read_files() {
+    let folder = Folder::with(&[]);
+    let here = Some("https://a.example");
+    let origins = Cors::Origins(here.map(HeaderValue::from_static).into_iter().collect());
+    for (cors, origin, allowed) in [
+        (Cors::Off, "https://a.example", None),
+        (Cors::Any, "https://a.example", Some("*")),
+        (origins.clone(), "https://a.example", here),
+        (origins, "https://b.example", None),
+    ] {
+        let proxy = folder.shown(|files| {
+            files.root = folder.path("none");
+            files.cors = cors.clone();
+        });
+        let fields = format!("Origin: {origin}\r\n");
+        for method in ["GET", "HEAD"] {
+            let mut client = proxy.connect().await;
+            client.send(folder::ask(method, "/a.txt", &fields)).await;
+            let head = client.head().await;
+            assert!(head.starts_with("HTTP/1.1 500"), "{head}");
+            let field = |name| support::field(&head, name);
+            assert_eq!(field("access-control-allow-origin"), allowed, "{cors:?}");
+            let exposed = field("access-control-expose-headers");
+            assert_eq!(exposed.is_some(), allowed.is_some(), "{cors:?}");
+            let varies = matches!(cors, Cors::Origins(_)).then_some("origin");
+            assert_eq!(field("vary"), varies, "{cors:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_listing_says_what_is_there() {
     let folder = Folder::with(&[
         ("b.txt", "bb"),

@@ -55,8 +55,7 @@ pub(super) fn serve(
             Ok(Decision::Wait(search)) => {
                 // In a box: hardly any request has to wait for a disk.
                 let found = Box::pin(exchange.search(&parts.method, &parts.headers, search));
-                let found = found.await;
-                return Ok(exchange.end(found.unwrap_or_else(|fault| exchange.refuse(&fault))));
+                return Ok(exchange.end(found.await));
             }
             Err(fault) => return Ok(exchange.end(exchange.refuse(&fault))),
         };

@@ -1,4 +1,6 @@
 //! A request that a file answers: at once, or when that has been found.
+//!
+//! What goes wrong on the way is answered here as well: who may read the files may read that.
 
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
@@ -32,29 +34,45 @@ impl<'a> Exchange<'a> {
         parts: &Parts,
     ) -> Result<Decision<'a>, Fault> {
         let folder = ready.folder.as_deref().ok_or(Fault::NoRoute)?;
-        let path = rewrite::target(&ready.route.rewrite, asked.target())?;
         self.session.has_unread.set(self.has_body);
-        let mut search = Search {
-            ready,
-            folder,
-            asked,
-            path,
-            wait: None,
-        };
-        match folder.answer(&self.ask(&parts.method, &parts.headers, &search))? {
-            Step::Done(mut response) => {
+        let (method, headers) = (&parts.method, &parts.headers);
+        let begun = rewrite::target(&ready.route.rewrite, asked.target()).and_then(|path| {
+            let search = Search {
+                ready,
+                folder,
+                asked,
+                path,
+                wait: None,
+            };
+            let step = folder.answer(&self.ask(method, headers, &search))?;
+            Ok((search, step))
+        });
+        Ok(match begun {
+            Ok((_, Step::Done(mut response))) => {
                 rewrite::edit(&ready.route.response_headers, response.headers_mut());
-                Ok(Decision::Answer(response))
+                Decision::Answer(response)
             }
-            Step::Wait(wait) => {
+            Ok((mut search, Step::Wait(wait))) => {
                 search.wait = Some(wait);
-                Ok(Decision::Wait(Box::new(search)))
+                Decision::Wait(Box::new(search))
             }
-        }
+            Err(fault) => Decision::Answer(self.deny(&fault, folder, method, headers)),
+        })
     }
 
     /// Waits for a file.
     pub(super) async fn search(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        search: Box<Search<'a>>,
+    ) -> Response<Reply> {
+        let folder = search.folder;
+        let found = self.find(method, headers, search).await;
+        found.unwrap_or_else(|fault| self.deny(&fault, folder, method, headers))
+    }
+
+    async fn find(
         &self,
         method: &Method,
         headers: &HeaderMap,
@@ -76,6 +94,19 @@ impl<'a> Exchange<'a> {
         let edits = &search.ready.route.response_headers;
         rewrite::edit(edits, response.headers_mut());
         Ok(response)
+    }
+
+    /// Tells the client why there is no file; a page of another origin that may read the files, too.
+    fn deny(
+        &self,
+        fault: &Fault,
+        folder: &Folder,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response<Reply> {
+        let mut response = self.refuse(fault);
+        folder.allow_origin(method, headers, &mut response);
+        response
     }
 
     fn ask<'b>(
