@@ -157,3 +157,18 @@ async fn by_http2_it_is_the_same() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_file_that_was_saved_in_place_is_compressed_as_it_is_now() {
+    let folder = Folder::with(&[("a.txt", &"old ".repeat(20_000))]);
+    let proxy = folder.shown(|_| {});
+    // From now on it is known, and not compressed yet.
+    assert_eq!(proxy.ask(folder::get("/a.txt")).await.status(), 200);
+    let text = "new ".repeat(10_000);
+    fs::write(folder.path("a.txt"), &text).unwrap();
+    let asked = folder::ask("GET", "/a.txt", "Accept-Encoding: gzip\r\n");
+    let response = proxy.ask(asked).await;
+    assert_eq!(response.status(), 200, "{}", response.head);
+    assert_eq!(response.field("content-encoding"), "gzip");
+    assert!(folder::gunzip(&response.body) == text.as_bytes());
+}

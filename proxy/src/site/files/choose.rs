@@ -264,8 +264,8 @@ impl Folder {
             Content::File(file) => Raw::File(Arc::clone(file)),
         };
         // It is work that outlives whoever asks for it: who comes while there is enough of it has the
-        // file as it is.
-        if Arc::strong_count(&self.packers) > PACKERS_MOST {
+        // file as it is. So has who comes while it is written to over and over.
+        if Arc::strong_count(&self.packers) > PACKERS_MOST || memo.changes >= CHANGES_MOST {
             return Ok(Form::Plain);
         }
         // What is found by then is what was compressed, even if the disk has another.
@@ -293,6 +293,14 @@ impl Folder {
         self.shelf.put(&key, Rc::clone(&packed));
         memo.put(key.into(), Thing::File(packed));
     }
+
+    /// Forgets a file that was written to before it could be compressed: it is looked for anew.
+    pub(super) fn drop_changed(&self, name: &[u8], memo: &mut Memo) {
+        memo.changes = memo.changes.saturating_add(1);
+        if let Some(Thing::File(item)) = memo.take(name) {
+            self.shelf.remove_this(name, &item);
+        }
+    }
 }
 
 impl Wish<'_> {
@@ -310,3 +318,76 @@ const PACK_LEAST: u64 = 1024;
 const PACK_MOST: u64 = 1024 * 1024;
 /// How many are compressed whole at a time, for each folder and worker.
 const PACKERS_MOST: usize = 4;
+/// How many times a file is written to before a request has it as it is: an editor saves once.
+const CHANGES_MOST: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use hyper::HeaderMap;
+    use hyper::header::{ACCEPT_ENCODING, HeaderValue};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::plan::files::Files;
+
+    /// The form of `/a.txt` that is sent to who takes gzip, and its stamp; as it is `written` again
+    /// each time that it is about to be compressed.
+    fn form(folder: &Folder, mut written: impl FnMut()) -> (Form, Rc<Item>) {
+        let coding = HeaderValue::from_static("gzip");
+        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, coding)]);
+        let wish = Wish {
+            asked: "/a.txt",
+            path: "/a.txt",
+            headers: &headers,
+            seen: Seen::of(&headers),
+        };
+        let mut memo = Memo::default();
+        loop {
+            let now = Instant::now();
+            let chosen = folder.choose(wish, &mut memo, now).and_then(|choice| {
+                let Choice::Item(name, item) = choice else {
+                    panic!("it is there");
+                };
+                let form = folder.form(wish, &name, &item, &mut memo, now)?;
+                Ok((form, item))
+            });
+            match chosen {
+                Ok(found) => return found,
+                Err(Stop::Need(need)) => {
+                    if matches!(need, Need::Packed(..)) {
+                        written();
+                    }
+                    folder.take(need.get_now().unwrap(), &mut memo).unwrap();
+                }
+                Err(Stop::Failed(error)) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_saved_before_it_is_compressed_is_looked_for_anew_and_at_last_sent_as_it_is() {
+        let root = TempDir::new().unwrap();
+        let path = root.path().join("a.txt");
+        let lens = [40_000, 50_000, 60_000, 70_000];
+        for (saves, is_compressed) in [(0, true), (1, true), (2, false), (3, false)] {
+            fs::write(&path, "a".repeat(lens[0])).unwrap();
+            let folder = Folder::new(&Arc::new(Files::of(root.path().to_owned())), 1 << 20);
+            let mut done = 0;
+            let (form, item) = form(&folder, || {
+                if done < saves {
+                    done += 1;
+                    fs::write(&path, "b".repeat(lens[done])).unwrap();
+                }
+            });
+            assert_eq!(matches!(form, Form::Item(_)), is_compressed, "{saves}");
+            assert_eq!(matches!(form, Form::Plain), !is_compressed, "{saves}");
+            let len = lens[saves.min(usize::from(CHANGES_MOST))];
+            assert_eq!(item.stamp.len, len as u64, "{saves}");
+            if let Form::Item(form) = form {
+                assert_eq!(form.stamp, item.stamp, "{saves}");
+            }
+        }
+    }
+}

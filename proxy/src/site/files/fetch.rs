@@ -21,7 +21,7 @@ use super::open::{How, Look, Root, path_of};
 use super::shelf::Item;
 use crate::plan::files::{Files, Links};
 use crate::proto::coding::Coding;
-use crate::serve::file::{OpenFile, Stamp, Whereabouts, is_file};
+use crate::serve::file::{Changed, OpenFile, Stamp, Whereabouts, is_file};
 
 /// Why there is no answer yet.
 pub(super) enum Stop {
@@ -58,6 +58,8 @@ pub(super) enum Got {
     Thing(Box<[u8]>, Fetched, Instant),
     /// `None` if it did not become shorter.
     Packed(Box<[u8]>, Coding, Option<Bytes>),
+    /// The file was written to before it could be compressed.
+    Changed(Box<[u8]>),
     Listing(View, Result<String, Look>, Instant),
 }
 
@@ -91,6 +93,8 @@ pub(super) struct Memo {
     pub(super) things: Vec<(Box<[u8]>, Thing)>,
     /// What is asked for again: it may be off the shelf by the time that it is known to be the same.
     pub(super) kept: Option<Rc<Item>>,
+    /// How many times a file was written to before it could be compressed.
+    pub(super) changes: u8,
 }
 
 /// What is at a name, as a request needs it.
@@ -182,7 +186,11 @@ impl Need {
                 Got::Thing(name, fetched, now.min(root.opened()))
             }
             Self::Packed(name, raw, coding, _place) => {
-                let bytes = raw.read()?;
+                let bytes = match raw.read() {
+                    Ok(bytes) => bytes,
+                    Err(error) if Changed::is_in(&error) => return Ok(Got::Changed(name)),
+                    Err(error) => return Err(error),
+                };
                 let packed = encode::whole(coding, &bytes)?;
                 let packed = (packed.len() < bytes.len()).then(|| Bytes::from(packed));
                 Got::Packed(name, coding, packed)
@@ -240,8 +248,14 @@ impl Memo {
     }
 
     pub(super) fn put(&mut self, name: Box<[u8]>, thing: Thing) {
-        self.things.retain(|(known, _)| *known != name);
+        self.take(&name);
         self.things.push((name, thing));
+    }
+
+    pub(super) fn take(&mut self, name: &[u8]) -> Option<Thing> {
+        let mut known = self.things.iter();
+        let place = known.position(|(known, _)| **known == *name)?;
+        Some(self.things.swap_remove(place).1)
     }
 }
 

@@ -270,6 +270,7 @@ impl Folder {
                 memo.put(name, thing);
             }
             Got::Packed(name, coding, packed) => self.keep_packed(&name, coding, packed, memo),
+            Got::Changed(name) => self.drop_changed(&name, memo),
             Got::Listing(view, shown, as_of) => self.keep_listing(&view, shown, memo, as_of),
         }
         Ok(())

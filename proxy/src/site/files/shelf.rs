@@ -179,6 +179,14 @@ impl Shelf {
         self.0.borrow_mut().remove(name);
     }
 
+    /// Removes `item`, unless another is there by now.
+    pub(super) fn remove_this(&self, name: &[u8], item: &Rc<Item>) {
+        let there = self.0.borrow().peek(name).cloned();
+        if there.is_some_and(|there| Rc::ptr_eq(&there, item)) {
+            self.remove(name);
+        }
+    }
+
     /// Closes files that nobody has asked for lately: one that was removed takes up its place on the
     /// disk as long as it is open.
     pub(super) fn sweep(&self, now: Instant) {
