@@ -47,8 +47,11 @@ pub(super) fn policy(
         })
         .window(outliers.window.0)
         .min_volume(outliers.min_volume)
-        .min_hosts(outliers.min_hosts)
-        .success_rate(outliers.deviations_milli, outliers.tolerance)
+        .min_hosts(outliers.min_hosts.unwrap_or(HOSTS_LEAST))
+        .success_rate(
+            outliers.deviations_milli,
+            outliers.tolerance.unwrap_or(TOLERANCE),
+        )
         .failure_percent(outliers.failures.percent())
         .slow_calls(slow_after, slow)
         .build();
@@ -74,6 +77,16 @@ fn refuse_lone(
             format!("{place}.group.slow_start_from"),
             message,
         ));
+    }
+    let lone = [
+        ("min_hosts", outliers.min_hosts.is_some()),
+        ("tolerance", outliers.tolerance.is_some()),
+    ];
+    let lone = lone.into_iter().filter(|(_, is_said)| *is_said);
+    for (key, _) in lone.filter(|_| outliers.deviations_milli == 0) {
+        let message = "is of use with deviations_milli alone; expected deviations_milli = 1900, or \
+                       another number, beside it";
+        refused.push(Refused::new(format!("{place}.outliers.{key}"), message));
     }
     if outliers.slow_after.is_some() && outliers.slow.percent() == 0 {
         let message =
@@ -130,6 +143,9 @@ fn key(field: &str) -> &'static str {
 /// In percent of its share.
 const BEGINS_WITH: u8 = 10;
 const SLOW_AFTER: Duration = Duration::from_secs(1);
+const HOSTS_LEAST: u32 = 5;
+/// In points of a hundred.
+const TOLERANCE: u8 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -268,14 +268,20 @@ servers = [\"c:1\"]
 hash_by = \"path\"
 queue = { timeout = \"1s\" }
 group = { slow_start_from = 20 }
-outliers = { slow_after = \"2s\" }
+outliers = { slow_after = \"2s\", deviations_milli = 0, min_hosts = 4, tolerance = 7 }
+retries = { attempts = 0, budget = 10, statuses = [503], body_size = \"1KiB\" }
 ";
     let refused = Folder::new().settle(text).unwrap_err();
     let starts = [
         "health.max_fail_timeout: is of use with recovery = \"probe\" alone; expected ",
         "upstream.a.hash_by: is of use with balance = \"hash\" alone; expected ",
         "upstream.a.queue.timeout: is of use with length alone; expected length = ",
+        "upstream.a.retries.budget: is of use with attempts alone; expected attempts = ",
+        "upstream.a.retries.statuses: is of use with attempts alone; expected attempts = ",
+        "upstream.a.retries.body_size: is of use with attempts, or by HTTP/2, alone; expected ",
         "upstream.a.group.slow_start_from: is of use with slow_start alone; expected slow_start = ",
+        "upstream.a.outliers.min_hosts: is of use with deviations_milli alone; expected ",
+        "upstream.a.outliers.tolerance: is of use with deviations_milli alone; expected ",
         "upstream.a.outliers.slow_after: is of use with slow alone; expected slow = ",
     ];
     assert_eq!(refused.len(), starts.len(), "{refused:?}");
@@ -287,8 +293,12 @@ outliers = { slow_after = \"2s\" }
         .replace("hash_by", "balance = \"hash\"\nhash_by")
         .replace("timeout = \"1s\"", "timeout = \"1s\", length = 3")
         .replace("slow_start_from", "slow_start = \"9s\", slow_start_from")
-        .replace("slow_after", "slow = 50, slow_after");
-    Folder::new().settle(&with_them).unwrap();
+        .replace("slow_after", "slow = 50, slow_after")
+        .replace("deviations_milli = 0", "deviations_milli = 1")
+        .replace("attempts = 0", "attempts = 1");
+    let plan = Folder::new().settle(&with_them).unwrap().plan;
+    let retries = &plan.upstreams().next().unwrap().retries;
+    assert_eq!((retries.budget_percent, retries.body_bytes), (10, 1024));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use risefall::Policy;
 use super::{Refused, check, group, policy, tls};
 use crate::config::scalar::HashBy;
 use crate::config::tree::upstream::{Http, Member, Upstream};
-use crate::config::tree::{self, Health};
+use crate::config::tree::{self, Health, Part};
 use crate::plan::upstream::{HttpVersion, Queue, Retries, Sticky};
 use crate::plan::{Balance, KeyBy, Server, UpstreamDraft};
 use crate::proto::{Host, Target};
@@ -29,6 +29,7 @@ pub(super) fn draft(
         Http::H2 => HttpVersion::H2,
     };
     refuse_lone(&place, said, refused);
+    refuse_lone_retries(&format!("{place}.retries"), said, refused);
     UpstreamDraft {
         name: name.to_owned(),
         servers: servers(&format!("{place}.servers"), &said.servers, refused),
@@ -40,13 +41,7 @@ pub(super) fn draft(
         tls: (said.tls.as_ref())
             .and_then(|tls| tls::of_upstream(&format!("{place}.tls"), tls, http, refused)),
         http,
-        retries: Retries {
-            attempts: said.retries.attempts,
-            budget_percent: said.retries.budget.percent(),
-            non_idempotent: said.retries.non_idempotent,
-            statuses: statuses(&said.retries.statuses),
-            body_bytes: usize::try_from(said.retries.body_size.0.0).unwrap_or(usize::MAX),
-        },
+        retries: retries(&said.retries),
         sticky: said.sticky.as_ref().map(|sticky| Sticky {
             cookie: sticky.cookie.0.0.clone(),
             max_age: sticky.max_age.as_ref().map(|time| time.0),
@@ -72,6 +67,45 @@ fn refuse_lone(place: &str, said: &Upstream, refused: &mut Vec<Refused>) {
         let message =
             "is of use with length alone; expected length = 100, or another number, beside it";
         refused.push(Refused::new(format!("{place}.queue.timeout"), message));
+    }
+}
+
+/// The same of retries that nobody makes.
+fn refuse_lone_retries(place: &str, said: &Upstream, refused: &mut Vec<Refused>) {
+    let (retries, http) = (&said.retries, said.http);
+    if retries.attempts > 0 {
+        return;
+    }
+    let mut refuse = |key, message: &str| {
+        refused.push(Refused::new(format!("{place}.{key}"), message));
+    };
+    if retries.budget.is_some() {
+        refuse("budget", NO_ATTEMPTS);
+    }
+    if !retries.statuses.is_empty() {
+        refuse("statuses", NO_ATTEMPTS);
+    }
+    // By HTTP/2 a server can send back what it has not begun: that is no retry.
+    let is_h1 = http == Http::H1 || http == Http::Auto && said.tls.is_none();
+    if retries.body_size.is_some() && is_h1 {
+        refuse(
+            "body_size",
+            "is of use with attempts, or by HTTP/2, alone; expected attempts = 2, or another number, \
+             beside it",
+        );
+    }
+}
+
+/// What is not said is as the plan has it.
+fn retries(said: &tree::upstream::Retries) -> Retries {
+    let usual = Retries::default();
+    let body_bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    Retries {
+        attempts: said.attempts,
+        budget_percent: (said.budget.as_ref()).map_or(usual.budget_percent, Part::percent),
+        non_idempotent: said.non_idempotent,
+        statuses: statuses(&said.statuses),
+        body_bytes: (said.body_size.as_ref()).map_or(usual.body_bytes, |size| body_bytes(size.0.0)),
     }
 }
 
@@ -143,5 +177,53 @@ fn statuses(said: &[u16]) -> Vec<StatusCode> {
         .collect()
 }
 
+const NO_ATTEMPTS: &str = "is of use with attempts alone; expected attempts = 2, or another number, \
+                           beside it";
 /// SRV records tell the ports.
 const ANY_PORT: u16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusals(said: serde_json::Value) -> Vec<String> {
+        let said: Upstream = serde_json::from_value(said).unwrap();
+        let mut refused = Vec::new();
+        refuse_lone_retries("retries", &said, &mut refused);
+        refused.into_iter().map(|one| one.place).collect()
+    }
+
+    #[test]
+    fn what_is_of_use_without_retries_may_be_said_without_them() {
+        let none = Vec::<String>::new();
+        let with = |key: &str, value: serde_json::Value, more: &str| {
+            let mut said = serde_json::json!({ "servers": ["a:1"], "retries": { "attempts": 0 } });
+            said["retries"][key] = value;
+            match more {
+                "" => {}
+                "tls" => said["tls"] = true.into(),
+                http => said["http"] = http.into(),
+            }
+            refusals(said)
+        };
+        // A server that closes an idle connection has done nothing: that is no retry.
+        assert_eq!(with("non_idempotent", true.into(), ""), none);
+        assert_eq!(with("statuses", Vec::<u16>::new().into(), ""), none);
+        assert_eq!(
+            with("statuses", vec![503].into(), "h2"),
+            ["retries.statuses"]
+        );
+        assert_eq!(with("budget", 20.into(), "tls"), ["retries.budget"]);
+        // What a server by HTTP/2 sends back unread is sent to another.
+        for (more, refused) in [("", true), ("h1", true), ("h2", false), ("tls", false)] {
+            let told = with("body_size", "1KiB".into(), more);
+            assert_eq!(told.is_empty(), !refused, "{more}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn retries_that_are_not_said_are_those_of_the_plan() {
+        let said = tree::upstream::Retries::default();
+        assert_eq!(retries(&said), Retries::default());
+    }
+}

@@ -56,16 +56,20 @@ pub struct Outliers {
     /// How many requests a server has had in it at least; with fewer it is not judged.
     #[schemars(range(min = 1))]
     pub min_volume: u32,
-    /// How many servers with that volume it takes to compare them with each other.
+    /// How many servers with that volume it takes to compare them with each other; of use with
+    /// `deviations_milli` alone. Default: 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 3, max = 2_097_151))]
-    pub min_hosts: u32,
+    pub min_hosts: Option<u32>,
     /// Ejects who succeeds less often than the mean of all less so many thousandths of the standard
     /// deviation. 0: nobody is compared.
     #[schemars(range(min = 0, max = 100_000))]
     pub deviations_milli: u32,
-    /// And less often than the mean by so many points in a hundred.
+    /// And less often than the mean by so many points in a hundred; of use with `deviations_milli`
+    /// alone. Default: 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
-    pub tolerance: u8,
+    pub tolerance: Option<u8>,
     /// Ejects who fails in so large a part of its requests, whatever the others do. 0: no such rule.
     pub failures: Part,
     /// Ejects who is slow in so large a part of its requests. 0: no such rule.
@@ -95,9 +99,9 @@ impl Default for Outliers {
         Self {
             window: Said(Duration::from_secs(10)),
             min_volume: 100,
-            min_hosts: 5,
+            min_hosts: None,
             deviations_milli: 1900,
-            tolerance: 5,
+            tolerance: None,
             failures: Part::of(85),
             slow: Part::of(0),
             slow_after: None,

@@ -179,16 +179,21 @@ pub struct Retries {
     #[schemars(range(min = 0, max = 10))]
     pub attempts: u8,
     /// How many there may be beside the first tries, so that servers in trouble do not get more to
-    /// do than usual: a part such as `"20%"`, or a number of percent.
-    pub budget: Part,
+    /// do than usual: a part such as `"20%"`, or a number of percent; of use with `attempts` alone.
+    /// Default: 20%.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Part>,
     /// Whether requests are sent again too whose method is not idempotent (POST, PATCH).
     pub non_idempotent: bool,
-    /// Statuses of answers that are tried again. None: an answer is an answer.
+    /// Statuses of answers that are tried again; of use with `attempts` alone. None: an answer is an
+    /// answer.
     #[schemars(inner(range(min = 400, max = 599)))]
     pub statuses: Vec<u16>,
     /// Bytes of a request's body that are kept for another try, at most 16MiB; a request with more
-    /// is sent once.
-    pub body_size: Said<Bytes>,
+    /// is sent once. Of use with `attempts`, or by HTTP/2, where a server may send a request back that
+    /// it has not begun. Default: 64KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_size: Option<Said<Bytes>>,
 }
 
 /// A cookie that names a server, by a number made of its address: whoever can guess that can tell.
@@ -438,10 +443,10 @@ impl Default for Retries {
     fn default() -> Self {
         Self {
             attempts: 2,
-            budget: Part::of(20),
+            budget: None,
             non_idempotent: false,
             statuses: Vec::new(),
-            body_size: Said(Bytes(64 * 1024)),
+            body_size: None,
         }
     }
 }
