@@ -58,6 +58,11 @@ fn main() {
             (0..3).for_each(|_| member.end(member.admit_anyway(), failed, TOOK));
         });
         run("choice, a fifth ejected", &down, &choose);
+        let few = group(members, GroupPolicy::builder(), |_| 1);
+        for member in few.members().iter().skip(1 + members as usize / 100) {
+            (0..3).for_each(|_| member.dial().add_fall_down());
+        }
+        run("choice, all down but a few", &few, &choose);
         bench.finish();
     }
     criterion.final_summary();

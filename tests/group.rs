@@ -515,6 +515,51 @@ fn choices_follow_weights_and_shares() {
     near(chosen(), [0, 1600, 4800, 1600]);
 }
 
+#[test]
+fn what_those_who_are_down_do_not_take_is_spread_over_all_others() {
+    for (weights, up, due) in [
+        // They stand at both ends of those who are down.
+        (&[1; 64][..], &[1, 64][..], &[2000, 2000][..]),
+        (&[1; 64], &[9], &[4000]),
+        (&[1; 40], &[1, 2, 20, 40], &[1000, 1000, 1000, 1000]),
+        (&[250, 1, 3, 250], &[2, 3], &[1000, 3000]),
+    ] {
+        let world = world(0, policy());
+        let hosts = (1..).map(address);
+        world.group.set(hosts.zip(weights.iter().copied()));
+        let all = 1..=u8::try_from(weights.len()).unwrap();
+        for host in all.filter(|host| !up.contains(host)) {
+            world.dials.add_fall_down(address(host));
+        }
+        let members = world.group.members();
+        let mut counts = vec![0_i32; up.len()];
+        for seed in 0..4000 {
+            let host = host_of(members.choose(seed).unwrap());
+            counts[up.iter().position(|&one| one == host).unwrap()] += 1;
+        }
+        for (count, due) in counts.iter().zip(due) {
+            assert!((count - due).abs() < 150, "{up:?} {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn who_warms_up_beside_those_who_are_down_has_its_share() {
+    let world = world(64, policy().slow_start(SECOND * 4, 25));
+    for host in 1..=64 {
+        world.dials.add_fall_down(address(host));
+    }
+    world.clock.advance(SECOND);
+    world.dials.add_rise_up(address(1));
+    world.clock.advance(SECOND * 4);
+    world.dials.add_rise_up(address(64));
+    let members = world.group.members();
+    let first = |seed: &u64| host_of(members.choose(*seed).unwrap()) == 1;
+    let count = (0..5000).filter(first).count();
+    // A quarter goes to the one beside a whole.
+    assert!((3850..4150).contains(&count), "{count}");
+}
+
 /// Calls of which the good ones are spread evenly, so that no streak takes the member down.
 fn mixed_calls(world: &World, host: u8, good: u32, bad: u32) {
     let member = world.member(host);

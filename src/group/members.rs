@@ -92,22 +92,19 @@ impl Members {
     /// A member that is eligible, by chance and weight: `seed` is the chance, a new number for each
     /// choice, and need not be a good one. `None` if nobody is eligible.
     ///
-    /// Draws a few times; when nobody was eligible among those, takes the next who is.
+    /// Draws until it meets one, at most as many times as there are members and a few; then it looks at
+    /// all. So each has its share of what the others do not take: nobody gets that of who stands
+    /// beside it.
     ///
     /// # Progress
     ///
     /// Wait-free. Reads the clock only for members that warm up, or are down.
     #[must_use]
     pub fn choose(&self, seed: u64) -> Option<&Arc<Member>> {
-        let mut chance = seed;
-        for _ in 0..DRAWS {
-            chance = mixed(chance);
-            let member = self.list.get(self.place_of(chance))?;
-            if member.is_eligible() && self.is_taken(member, chance) {
-                return Some(member);
-            }
+        match self.draw(DRAWS, seed) {
+            Ok(member) => Some(member),
+            Err(chance) => self.draw_on(chance),
         }
-        self.next_from(self.place_of(mixed(chance)))
     }
 
     /// A member and the right to ask it: one that is eligible, else, if the policy lets the group
@@ -165,6 +162,21 @@ impl Members {
         self.core.unreachable.store(down, Ordering::Relaxed);
     }
 
+    /// The first of so many draws that may be had and is taken; else the chance to go on with.
+    #[inline]
+    fn draw(&self, times: usize, mut chance: u64) -> Result<&Arc<Member>, u64> {
+        for _ in 0..times {
+            chance = mixed(chance);
+            if let Some(member) = self.list.get(self.place_of(chance))
+                && member.is_eligible()
+                && self.is_taken(member, chance)
+            {
+                return Ok(member);
+            }
+        }
+        Err(chance)
+    }
+
     /// By weight: the upper half of the chance.
     #[inline]
     fn place_of(&self, chance: u64) -> usize {
@@ -185,19 +197,33 @@ impl Members {
         share >= WHOLE || ((chance & LOWER) * u64::from(WHOLE)) >> 32 < share.into()
     }
 
+    /// Where one of ten is eligible, ten more draws find it: a look at all costs as much as one for
+    /// each member.
     #[cold]
-    fn next_from(&self, place: usize) -> Option<&Arc<Member>> {
-        self.eligible_from(place).or_else(|| {
+    fn draw_on(&self, chance: u64) -> Option<&Arc<Member>> {
+        let chance = match self.draw(self.list.len(), chance) {
+            Ok(member) => return Some(member),
+            Err(chance) => chance,
+        };
+        self.draw_of_all(chance).or_else(|| {
             // Nobody at all: by now that may be enough to fail open.
             self.count_unreachable();
-            self.eligible_from(place)
+            self.draw_of_all(chance)
         })
     }
 
-    fn eligible_from(&self, place: usize) -> Option<&Arc<Member>> {
-        let (before, from) = self.list.split_at_checked(place)?;
-        let mut turned = from.iter().chain(before);
-        turned.find(|member| member.is_eligible())
+    /// Each takes the place of those before it as often as its weight is of theirs and its own.
+    fn draw_of_all(&self, mut chance: u64) -> Option<&Arc<Member>> {
+        let (mut drawn, mut sum) = (None, 0_u64);
+        for member in self.iter().filter(|member| member.is_eligible()) {
+            let weight = u64::from(member.given_weight()) * u64::from(member.share().max(1));
+            sum += weight;
+            chance = mixed(chance);
+            if (u128::from(chance) * u128::from(sum)) >> 64 < weight.into() {
+                drawn = Some(member);
+            }
+        }
+        drawn
     }
 }
 
@@ -227,8 +253,7 @@ fn mixed(number: u64) -> u64 {
 
 /// The half of a chance that no place is drawn by.
 const LOWER: u64 = u32::MAX as u64;
-/// Places drawn before the next who is eligible is taken: with half of the members down that
-/// happens to one choice in 256.
+/// Places drawn at once: with half of the members down one choice in 256 goes on.
 const DRAWS: usize = 8;
 /// How often one choice asks for a probe that is given to others.
 const LOOKS: usize = 8;
