@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use risefall::{Effect, Outlier, Rule, State, Transition};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 
@@ -71,7 +71,7 @@ pub fn start(level: LevelFilter, format: Format) -> (Levels, Flush) {
         .buffered_lines_limit(QUEUE_LINES)
         .thread_name("risefall-log")
         .finish(std::io::stderr());
-    let (filter, handle) = reload::Layer::new(level);
+    let (filter, handle) = reload::Layer::new(who_may_speak(level));
     let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
@@ -87,8 +87,20 @@ pub fn start(level: LevelFilter, format: Format) -> (Levels, Flush) {
         tracing::debug!("a log was set before");
     }
     // Without a log there is nobody to tell that its level cannot be set.
-    let set = Arc::new(move |level| drop(handle.reload(level)));
+    let set = Arc::new(move |level| drop(handle.reload(who_may_speak(level))));
     (Levels { set, queue }, Flush::of(guard))
+}
+
+/// What is logged at `level`. Libraries speak to whoever looks into them: they know no client and no
+/// remedy, and any client can have them say something.
+fn who_may_speak(level: LevelFilter) -> Targets {
+    let libraries = match level {
+        LevelFilter::DEBUG | LevelFilter::TRACE => level,
+        _ => level.min(LevelFilter::ERROR),
+    };
+    Targets::new()
+        .with_default(libraries)
+        .with_target("risefall", level)
 }
 
 /// Logs a change of an address's health.
@@ -162,7 +174,31 @@ const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
+
+    #[test]
+    fn libraries_are_heard_by_who_looks_into_them() {
+        let info = who_may_speak(LevelFilter::INFO);
+        for (target, level, is_heard) in [
+            ("risefall", Level::INFO, true),
+            ("risefall_proxy::site::h2", Level::INFO, true),
+            ("risefall_proxy::site::h2", Level::DEBUG, false),
+            ("h2::proto::streams", Level::WARN, false),
+            ("h2::proto::streams", Level::ERROR, true),
+        ] {
+            assert_eq!(
+                info.would_enable(target, &level),
+                is_heard,
+                "{target} {level}"
+            );
+        }
+        let debug = who_may_speak(LevelFilter::DEBUG);
+        assert!(debug.would_enable("h2::proto::streams", &Level::DEBUG));
+        let off = who_may_speak(LevelFilter::OFF);
+        assert!(!off.would_enable("h2::proto::streams", &Level::ERROR));
+    }
 
     #[test]
     fn a_trouble_that_goes_on_is_told_once_a_second() {
