@@ -1,4 +1,4 @@
-//! Requests by HTTP/2 that are answered before their bodies have ended.
+//! Requests that are answered before their bodies have ended.
 
 // A test may fail.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
@@ -16,8 +16,8 @@ use h2_support::{DATA, END_STREAM, Frames, H2, HEADERS, RST_STREAM, frame, post,
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use risefall_proxy::plan::{ActionDraft, Draft};
-use sites::h2c;
-use support::{Client, Origin, within};
+use sites::{h2c, site_of};
+use support::{Client, Origin, field, within};
 
 /// The site answers by itself.
 fn own(draft: &mut Draft) {
@@ -114,5 +114,45 @@ async fn one_without_end_is_reset_when_it_is_long() {
         send.send_data(piece.slice(..len), false).unwrap();
         sent += len;
         assert!(sent < 16 << 20, "all of it is read");
+    }
+}
+
+/// By HTTP/1 a socket that is closed with bytes unread is reset, and the answer is lost with it
+/// (RFC 9112 §9.6).
+#[tokio::test]
+async fn the_rest_of_an_upload_by_http1_does_not_cost_its_answer() {
+    let cases: [(fn(&mut Draft), &str, u16); 4] = [
+        (own, "Content-Length: 3000000", 200),
+        (own, "Transfer-Encoding: chunked", 200),
+        (of_eight_bytes, "Content-Length: 3000000", 413),
+        (|_| (), "Content-Length: 3000000", 403),
+    ];
+    for (change, framing, status) in cases {
+        let origin = hasty().await;
+        let proxy = site_of(&[origin.address], change);
+        let mut client = proxy.connect().await;
+        let head = format!("POST / HTTP/1.1\r\nHost: shop.example\r\n{framing}\r\n\r\n");
+        client.send(head).await;
+        if framing.starts_with('T') {
+            client.send("2dc6c0\r\n").await;
+        }
+        let answer = client.head().await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert_eq!(field(&answer, "connection"), Some("close"), "{answer}");
+        // Far more than sockets take; a reset would be an error here.
+        for _ in 0..30 {
+            client.send(vec![b'x'; 100_000]).await;
+        }
+        client.end().await;
+        let len = field(&answer, "content-length").unwrap();
+        let rest = client.rest().await;
+        assert_eq!(
+            rest.len(),
+            len.parse::<usize>().unwrap(),
+            "{framing} {status}"
+        );
     }
 }

@@ -90,6 +90,8 @@ where
     if session.ends_with_it.get() && matches!(ended, Ended::Failed(_) | Ended::Due) {
         return reset(tcp);
     }
+    // Its answer came before all of its body.
+    let is_early = matches!(ended, Ended::Done) && !session.screen.borrow().is_between_requests();
     match ended {
         Ended::Done | Ended::Resting => {
             if session.has_left.get() {
@@ -111,7 +113,7 @@ where
     } else if io.is_unparsed {
         refuse_unparsed(&mut stream, is_too_large, session).await;
     }
-    if session.has_unread.get() && !io.is_at_end {
+    if (session.has_unread.get() || is_early) && !io.is_at_end {
         // What is over is told now, not when the client has gone.
         session.note_cut();
         session.finish();

@@ -440,11 +440,13 @@ impl<'a> Exchange<'a> {
         // Behind a body that broke off there is no next request, nor behind what asked for a tunnel.
         let upload = session.flow.upload.get();
         let is_broken = matches!(upload, Progress::Broken | Progress::TooLarge) || self.is_connect;
+        // The engine closes behind an answer to what has not come whole (RFC 9112 §9.6).
+        let is_early = self.has_body && !session.screen.borrow().is_between_requests();
         let may_close = self.version != Version::HTTP_2 && !is_tunnel;
         session
             .ends_with_it
             .set(self.version == Version::HTTP_10 && response.body().size_hint().exact().is_none());
-        if may_close && (is_broken || session.is_draining()) {
+        if may_close && (is_broken || is_early || session.is_draining()) {
             let headers = response.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
