@@ -40,6 +40,38 @@ async fn resetting_behind_body() -> (Origin, Arc<Mutex<Vec<Vec<u8>>>>) {
     (origin, read)
 }
 
+/// Answers the first request of a connection, and closes behind the second.
+async fn forgetful() -> Origin {
+    Origin::start(|mut client: Client| async move {
+        read_whole(&mut client).await;
+        client.send(ok("good")).await;
+        if client.more().await > 0 {
+            read_whole(&mut client).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_closes_on_what_nobody_can_send_again_has_failed() {
+    let origin = forgetful().await;
+    let proxy = site_by(
+        lasting(|policy| policy.max_fails(1)),
+        &[origin.address],
+        |_| (),
+    );
+    let mut client = proxy.connect().await;
+    // What can be is sent again, and says nothing of the server.
+    for _ in 0..4 {
+        client.send(get("/")).await;
+        assert_eq!(client.response().await.status(), 200);
+    }
+    client.send(with_body("POST", "once")).await;
+    assert_eq!(client.response().await.status(), 502);
+    client.send(get("/")).await;
+    assert_eq!(client.response().await.status(), 503);
+}
+
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_costs_nobody_anything() {
     let origin = Origin::start(|mut client: Client| async move {

@@ -75,8 +75,8 @@ impl Courier<'_> {
                     return Err(Lost::Sent(fault));
                 }
                 Failed::Stale(fault) if !letter.may_be_lost() || story.tries >= UNSENT_MOST => {
-                    // It may have closed an idle connection in that moment: no fault of its.
-                    lease.end(Outcome::Cancelled);
+                    // It may have closed an idle connection in that moment; but its client gets nothing.
+                    lease.end(judge_fault(&fault));
                     return Err(Lost::Sent(fault));
                 }
                 Failed::Unread(fault) => {
