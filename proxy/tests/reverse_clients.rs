@@ -77,6 +77,12 @@ async fn who_goes_away_while_waiting_leaves_nothing_behind() {
     until(|| origin.connections() == 3).await;
     let lines = proxy.lines(2).await;
     assert!(lines[0].contains(" connection_terminated"), "{lines:?}");
+    // But who has had it is told.
+    let address = origin.address.to_string();
+    assert!(
+        lines.iter().all(|line| line.contains(&address)),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

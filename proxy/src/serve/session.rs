@@ -121,6 +121,7 @@ impl Session {
             moved: Moved::default(),
             upload: Cell::new(Progress::Whole),
             behind_upload: Cell::new(terms.spans.answer),
+            sent_to: Cell::new(None),
         });
         Self {
             context,
@@ -161,6 +162,7 @@ impl Session {
         self.flow.moved.up.set(0);
         self.flow.moved.down.set(0);
         self.flow.upload.set(Progress::Whole);
+        self.flow.sent_to.set(None);
         let mut record = self.record.borrow_mut();
         if record.is_none() {
             self.context.counters.in_flight.bump();
@@ -352,7 +354,8 @@ impl Session {
             bytes_in: self.flow.moved.up.get(),
             bytes_out: self.flow.moved.down.get(),
             took,
-            address: record.address,
+            // Of a client that has left meanwhile nobody has noted it.
+            address: record.address.or(self.flow.sent_to.get()),
             health: record.health,
             fault: record.fault,
             engine: self.terms.engine,

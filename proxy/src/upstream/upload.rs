@@ -2,6 +2,7 @@
 //! to send it again.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -30,6 +31,8 @@ pub struct Flow {
     pub upload: Cell<Progress>,
     /// What is waited for, and how long, when the body is whole: the answer, or more of it.
     pub behind_upload: Cell<Span>,
+    /// Whom the request was sent to last.
+    pub sent_to: Cell<Option<SocketAddr>>,
 }
 
 /// How far a request's body is on its way to the origin.

@@ -132,6 +132,7 @@ impl Courier<'_> {
             return Err(Failed::Unsent(closed(address)));
         }
         self.arm(letter);
+        self.flow.sent_to.set(Some(address));
         if self.flow.upload.get() != Progress::Whole
             && let Some(busy) = &lease.busy
         {
