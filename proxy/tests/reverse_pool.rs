@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use risefall_proxy::plan::{Draft, UpstreamDraft};
+use risefall_proxy::plan::{Draft, SiteDraft, UpstreamDraft};
 use sites::{get, in_flight, ok, route_to, server_of, site_of};
 use support::{Client, Origin, Proxy, until};
 use tokio::sync::Semaphore;
@@ -136,5 +136,35 @@ async fn one_that_nobody_wants_is_closed_when_its_time_is_over() {
     server.serve(&proxy, "/", 3).await;
     until(|| server.open() == 0 && kept(&proxy) == 0).await;
     server.serve(&proxy, "/", 1).await;
+    assert_eq!(server.origin.connections(), 4);
+}
+
+#[tokio::test]
+async fn those_to_a_server_that_no_plan_has_are_closed_soon() {
+    let server = Counted::start().await;
+    let address = server.origin.address;
+    let plan = |upstream: &str| {
+        let mut draft = Draft {
+            forwards: Vec::new(),
+            admin: None,
+            threads: 1,
+            ..Draft::default()
+        };
+        draft.upstreams = vec![UpstreamDraft::of(upstream, vec![server_of(address)])];
+        let listen = vec![([127, 0, 0, 1], 0).into()];
+        let routes = vec![route_to("/", upstream)];
+        draft.sites = vec![SiteDraft::on("shop", listen, routes)];
+        draft.resolve().unwrap()
+    };
+    let mut proxy = site_of(&[address], |_| ());
+    let judge = proxy.running().in_force().judge.clone();
+    server.serve(&proxy, "/", 3).await;
+    // Who stays has its own, though much else is new.
+    for (upstream, open) in [("app", 3), ("renamed", 1)] {
+        let reloaded = proxy.running_mut().reload(plan(upstream), judge.clone());
+        reloaded.await.unwrap();
+        server.serve(&proxy, "/", 1).await;
+        until(|| kept(&proxy) == open && server.open() as u64 == open).await;
+    }
     assert_eq!(server.origin.connections(), 4);
 }

@@ -24,6 +24,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
@@ -57,6 +58,10 @@ pub struct Shelf {
     idle: RefCell<Vec<Box<Held>>>,
     /// Those that speak HTTP/2.
     shareable: RefCell<Vec<Rc<Shareable>>>,
+    /// Whether it is for somebody who has it at hand.
+    is_owned: Cell<bool>,
+    /// The tick since which nobody has.
+    left: Cell<Option<u64>>,
 }
 
 /// A connection that speaks HTTP/2.
@@ -82,6 +87,8 @@ struct Shared {
     /// How many connections are idle on all of them, of those that speak HTTP/1.
     count: Cell<usize>,
     limits: Cell<PoolLimits>,
+    /// How long a connection is kept for somebody who has left: the next plan's may be on their way.
+    orphaned: Span,
     ticks: Ticks,
     h1: http1::Builder,
     h2: http2::Builder<Local>,
@@ -126,6 +133,7 @@ impl Pool {
             shelves: RefCell::default(),
             count: Cell::new(0),
             limits: Cell::new(limits),
+            orphaned: ticks.span(ORPHANED),
             ticks,
             h1: http1::Builder::new(),
             h2,
@@ -135,9 +143,16 @@ impl Pool {
         }
     }
 
-    /// The shelf of `key`, for whoever asks for it often.
+    /// The shelf of `key`, for whoever asks for it often. What is idle on it is closed soon after nobody
+    /// has it any more.
     #[must_use]
     pub fn shelf(&self, key: &str) -> Rc<Shelf> {
+        let shelf = self.shelf_of(key);
+        shelf.is_owned.set(true);
+        shelf
+    }
+
+    fn shelf_of(&self, key: &str) -> Rc<Shelf> {
         let mut shelves = self.shared.shelves.borrow_mut();
         match shelves.get(key) {
             Some(shelf) => Rc::clone(shelf),
@@ -223,7 +238,7 @@ impl Pool {
             _driver: Driver::of(driven),
         };
         let held = Held::new(address, false, Way::H1(single));
-        Ok(self.lease(held, &self.shelf(key)))
+        Ok(self.lease(held, &self.shelf_of(key)))
     }
 
     /// The same for a connection that speaks HTTP/2. Others may use it from now on.
@@ -263,7 +278,7 @@ impl Pool {
                 }
             }),
         });
-        let shelf = self.shelf(key);
+        let shelf = self.shelf_of(key);
         shelf.shareable.borrow_mut().push(Rc::clone(&connection));
         let held = Held::new(address, false, Way::H2(self.turn(&connection)));
         Ok(self.lease(held, &shelf))
@@ -274,12 +289,15 @@ impl Pool {
         self.shared.limits.set(limits);
     }
 
-    /// Closes what has been idle for too long.
+    /// Closes what has been idle for too long, or is for nobody: of servers that no plan has any more.
     pub fn reap(&self) {
         let shared = &self.shared;
         let idle = shared.limits.get().idle;
         let mut left = 0;
         shared.shelves.borrow_mut().retain(|_, shelf| {
+            if shelf.is_left(shared) {
+                return false;
+            }
             let mut singles = shelf.idle.borrow_mut();
             singles.retain(|one| one.is_ready() && !shared.ticks.is_past(one.since(), idle));
             left += singles.len();
@@ -326,6 +344,19 @@ impl Pool {
     }
 }
 
+impl Shelf {
+    /// Whether it was for somebody who has been gone for a while.
+    fn is_left(self: &Rc<Self>, shared: &Shared) -> bool {
+        if !self.is_owned.get() || Rc::strong_count(self) > 1 {
+            self.left.set(None);
+            return false;
+        }
+        let since = self.left.get().unwrap_or(shared.ticks.now());
+        self.left.set(Some(since));
+        shared.ticks.is_past(since, shared.orphaned)
+    }
+}
+
 impl Shareable {
     fn has_room(&self) -> bool {
         let most = self.most.get().min(STREAMS_MOST);
@@ -345,6 +376,7 @@ impl Driver {
     }
 }
 
+const ORPHANED: Duration = Duration::from_secs(1);
 /// Requests that one connection is given at a time, however many its server takes.
 const STREAMS_MOST: usize = 128;
 /// What a server may send of one answer, and of all, before it is taken: bounds what a slow client
