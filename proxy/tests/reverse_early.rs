@@ -117,11 +117,14 @@ async fn one_without_end_is_reset_when_it_is_long() {
     }
 }
 
+/// What the site does, how the body is framed, and the answer.
+type EarlyCase = (fn(&mut Draft), &'static str, u16);
+
 /// By HTTP/1 a socket that is closed with bytes unread is reset, and the answer is lost with it
 /// (RFC 9112 §9.6).
 #[tokio::test]
 async fn the_rest_of_an_upload_by_http1_does_not_cost_its_answer() {
-    let cases: [(fn(&mut Draft), &str, u16); 4] = [
+    let cases: [EarlyCase; 4] = [
         (own, "Content-Length: 3000000", 200),
         (own, "Transfer-Encoding: chunked", 200),
         (of_eight_bytes, "Content-Length: 3000000", 413),
