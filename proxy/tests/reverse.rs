@@ -12,8 +12,8 @@
 mod sites;
 mod support;
 
-use sites::{get, site_of};
-use support::{Origin, field};
+use sites::{answering, get, site_of};
+use support::{Origin, Proxy, field};
 
 #[tokio::test]
 async fn a_server_is_told_who_asks_and_for_what_host() {
@@ -49,4 +49,18 @@ async fn connections_to_clients_and_servers_are_kept() {
         assert_eq!(client.response().await.status(), 200);
     }
     assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn the_words_behind_a_status_are_the_servers() {
+    for line in ["299 Fine By Me", "999 ", "404 Not Found"] {
+        let answer = format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n");
+        let origin = answering(answer).await;
+        let site = site_of(&[origin.address], |_| ());
+        let forward = Proxy::start();
+        let head = site.ask(get("/")).await.head;
+        assert!(head.starts_with(&format!("HTTP/1.1 {line}\r\n")), "{head}");
+        let head = forward.get(origin.address, "/").await.head;
+        assert!(head.starts_with(&format!("HTTP/1.1 {line}\r\n")), "{head}");
+    }
 }

@@ -315,6 +315,7 @@ fn reply(
         });
     }
     headers::to_client(&mut parts.headers, parts.version);
+    headers::keep_reason(&mut parts);
     parts.version = Version::HTTP_11;
     Ok(Response::from_parts(
         parts,

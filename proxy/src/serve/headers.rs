@@ -4,12 +4,13 @@
 //! directions. What frames the body is written anew by the engine, so no sender's framing is
 //! passed on in two readings.
 
-use hyper::HeaderMap;
+use hyper::ext::ReasonPhrase;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use hyper::{Uri, Version};
+use hyper::http::response;
+use hyper::{HeaderMap, Uri, Version};
 
 /// Makes a client's request head fit for the origin that `uri` names.
 pub(crate) fn to_origin(headers: &mut HeaderMap, version: Version, uri: &Uri) {
@@ -221,6 +222,18 @@ fn has_trailers(te: &HeaderValue) -> bool {
         .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
+/// Leaves of what the engine notes beside a server's head only the words behind its status, which HTTP/1
+/// has (RFC 9112 §4). Where nobody has said any there are none.
+pub(crate) fn keep_reason(parts: &mut response::Parts) {
+    let said = parts.extensions.remove::<ReasonPhrase>();
+    parts.extensions.clear();
+    let is_known = parts.status.canonical_reason().is_some();
+    if let Some(reason) = said.or((!is_known).then_some(NO_REASON)) {
+        parts.extensions.insert(reason);
+    }
+}
+
+const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
 const HOP_BY_HOP: [HeaderName; 6] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

@@ -68,7 +68,7 @@ impl Exchange<'_> {
             }
             // Which version the server speaks is nobody's business.
             parts.version = Version::HTTP_11;
-            parts.extensions.clear();
+            hop::keep_reason(&mut parts);
             Response::from_parts(parts, Reply::origin(body, lease, self.session))
         };
         if let Some(cookie) = cookie {
