@@ -27,6 +27,7 @@ use crate::upstream::dial::{Dialler, Effort};
 use crate::upstream::group::Group;
 use crate::upstream::letter::Letter;
 use crate::upstream::member::Tried;
+use crate::upstream::members::Members;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::secure::Secure;
 use crate::upstream::upload::{Flow, Progress, Tape};
@@ -158,43 +159,58 @@ impl Courier<'_> {
             };
             let lease = match leased {
                 Ok(lease) => lease,
+                Err(fault) if self.is_final(&fault, &members, &tried, &line) => return Err(fault),
                 Err(fault) => {
-                    let is_ours = fault.side() == Side::Us;
-                    let is_last = tried.is_full() && !self.may_wait(&members, line.past(true));
-                    if is_ours || is_last || self.flow.watch.is_over() {
-                        return Err(fault);
-                    }
                     last = Some(fault);
                     continue;
                 }
             };
-            let lost = match self.try_on(lease, &mut letter, story, answer).await {
+            last = match self.try_on(lease, &mut letter, story, answer).await {
                 Ok(()) => {
                     line.is_sent = true;
                     let is_left = || members.has_others(&tried);
-                    let Some(fault) = self.may_better(answer, &letter, story, is_left) else {
+                    let better = self.may_better(answer, &letter, story, is_left);
+                    if better.is_none() {
                         return Ok(());
-                    };
-                    last = Some(fault);
-                    continue;
+                    }
+                    better
                 }
-                Err(lost) => lost,
+                Err(lost) => {
+                    line.is_sent |= matches!(lost, Lost::Sent(_));
+                    let may = self.may_go_on(&lost, &members, &tried, &letter, story, &line);
+                    let (Lost::Unsent(fault) | Lost::Sent(fault)) = lost;
+                    if !may {
+                        return Err(fault);
+                    }
+                    Some(fault)
+                }
             };
-            match lost {
-                Lost::Unsent(fault)
-                    if self.may_write_again(story)
-                        && (!tried.is_full() || self.may_wait(&members, line.past(true))) =>
-                {
-                    last = Some(fault);
-                }
-                Lost::Sent(fault)
-                    if self
-                        .may_try_again(&fault, &letter, story, || members.has_others(&tried)) =>
-                {
-                    line.is_sent = true;
-                    last = Some(fault);
-                }
-                Lost::Unsent(fault) | Lost::Sent(fault) => return Err(fault),
+        }
+    }
+
+    /// Whether no other server is tried after one that could not be reached.
+    fn is_final(&self, fault: &Fault, members: &Members, tried: &Tried, line: &Line) -> bool {
+        let is_last = || tried.is_full() && !self.may_wait(members, line.past(true));
+        fault.side() == Side::Us || self.flow.watch.is_over() || is_last()
+    }
+
+    /// Whether another server is tried after one was `lost`; if so, that is paid for.
+    fn may_go_on(
+        &self,
+        lost: &Lost,
+        members: &Members,
+        tried: &Tried,
+        letter: &Letter<'_>,
+        story: &mut Story,
+        line: &Line,
+    ) -> bool {
+        match lost {
+            Lost::Unsent(_) => {
+                self.may_write_again(story)
+                    && (!tried.is_full() || self.may_wait(members, line.past(true)))
+            }
+            Lost::Sent(fault) => {
+                self.may_try_again(fault, letter, story, || members.has_others(tried))
             }
         }
     }
