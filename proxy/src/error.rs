@@ -87,6 +87,8 @@ pub enum Fault {
     Broken {
         /// The origin.
         address: SocketAddr,
+        /// Which kind of wrong it was.
+        how: Breach,
         /// What was wrong.
         reason: Box<str>,
     },
@@ -205,6 +207,30 @@ pub enum Side {
     Operator,
     /// This process or its host failed.
     Us,
+}
+
+/// What is wrong with an answer that cannot be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Breach {
+    /// It ended, or its connection did, before it was whole.
+    Incomplete,
+    /// It broke the protocol, or can be read in two ways.
+    Protocol,
+    /// Its head is larger than is taken.
+    Head,
+    /// It left HTTP unasked, or for something else than was asked for.
+    Upgrade,
+}
+
+impl Breach {
+    fn token(self) -> &'static str {
+        match self {
+            Self::Incomplete => "http_response_incomplete",
+            Self::Protocol => "http_protocol_error",
+            Self::Head => "http_response_header_section_size",
+            Self::Upgrade => "http_upgrade_failed",
+        }
+    }
 }
 
 impl Fault {
@@ -331,7 +357,7 @@ impl Fault {
                 504 => "connection_timeout",
                 _ => "destination_unavailable",
             },
-            Self::Broken { .. } => "http_response_incomplete",
+            Self::Broken { how, .. } => how.token(),
             Self::Limit { .. } | Self::Memory | Self::Exhausted(_) => "connection_limit_reached",
             Self::Idle { .. } => "connection_read_timeout",
             Self::Cut(_) => "connection_terminated",

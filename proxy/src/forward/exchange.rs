@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
-use crate::error::Fault;
+use crate::error::{Breach, Fault};
 use crate::forward::Visit;
 use crate::net::stream::Stream;
 use crate::proto::Target;
@@ -20,6 +20,7 @@ use crate::serve::session::{Phase, Session};
 use crate::serve::{answer, headers};
 use crate::upstream::dial::Dialled;
 use crate::upstream::group::Group;
+use crate::upstream::judge::broken;
 use crate::upstream::pool::Lease;
 use crate::upstream::upload::{Progress, Upload};
 
@@ -217,8 +218,13 @@ async fn send(
         Ok(response) => Ok((response, lease)),
         Err(Unsent::Lost(fault) | Unsent::Failed(fault)) => Err(fault),
         Err(Unsent::Whole(_)) => {
+            let how = Breach::Incomplete;
             let reason = "it closed the connection before the request".into();
-            Err(Fault::Broken { address, reason })
+            Err(Fault::Broken {
+                address,
+                how,
+                reason,
+            })
         }
     }
 }
@@ -311,6 +317,7 @@ fn reply(
         let reason = "it switched to a protocol that nobody asked for".into();
         return Err(Fault::Broken {
             address: lease.address,
+            how: Breach::Upgrade,
             reason,
         });
     }
@@ -425,14 +432,6 @@ fn is_lost(error: &hyper::Error) -> bool {
 
 fn is_io(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
-}
-
-fn broken(address: SocketAddr, error: &hyper::Error) -> Fault {
-    let reason = match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}").into(),
-        None => error.to_string().into(),
-    };
-    Fault::Broken { address, reason }
 }
 
 fn bad_request(hint: &'static str) -> Fault {

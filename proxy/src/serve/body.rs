@@ -10,11 +10,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use risefall::{Cause, Outcome};
 
-use crate::error::Fault;
+use crate::error::{Breach, Fault};
 use crate::serve::file::Changed;
 use crate::serve::parts::Feed;
 use crate::serve::session::Session;
-use crate::upstream::judge::LIED;
+use crate::upstream::judge::{LIED, breach};
 use crate::upstream::pool::Lease;
 use crate::upstream::upload::{Progress, clean_trailers};
 
@@ -240,8 +240,13 @@ impl Reply {
         }
         lease.end(LIED);
         let reason = error.to_string().into();
+        let how = match error {
+            Broken::Origin(error) => breach(error),
+            Broken::Own(_) => Breach::Incomplete,
+        };
         session.note_fault(&Fault::Broken {
             address: lease.address,
+            how,
             reason,
         });
     }

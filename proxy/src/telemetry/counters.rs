@@ -173,7 +173,7 @@ pub const BOUNDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0,
 ];
 /// The error types of a fault (RFC 9209 §2.3), and one of our own.
-pub const FAULTS: [&str; 19] = [
+pub const FAULTS: [&str; 22] = [
     "connection_limit_reached",
     "connection_read_timeout",
     "connection_refused",
@@ -185,10 +185,13 @@ pub const FAULTS: [&str; 19] = [
     "dns_error",
     "dns_timeout",
     "file_changed",
+    "http_protocol_error",
     "http_request_denied",
     "http_request_error",
+    "http_response_header_section_size",
     "http_response_incomplete",
     "http_response_timeout",
+    "http_upgrade_failed",
     "proxy_internal_error",
     "proxy_loop_detected",
     "tls_certificate_error",

@@ -1,9 +1,12 @@
 //! What answers and faults say of a server that a request was sent to.
 
+use std::io;
+use std::net::SocketAddr;
+
 use hyper::StatusCode;
 use risefall::{Cause, Outcome};
 
-use crate::error::Fault;
+use crate::error::{Breach, Fault};
 use crate::plan::upstream::Service;
 
 /// What an answer with that status says of the server.
@@ -34,6 +37,44 @@ pub fn judge_fault(fault: &Fault) -> Outcome {
         Fault::Broken { .. } => Outcome::Failed(Cause::Reset),
         Fault::Internal(_) | Fault::Memory => Outcome::LocalFault,
         _ => Outcome::Cancelled,
+    }
+}
+
+/// What the engine says of a server's answer.
+#[must_use]
+pub fn broken(address: SocketAddr, error: &hyper::Error) -> Fault {
+    let reason = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}").into(),
+        None => error.to_string().into(),
+    };
+    let how = breach(error);
+    Fault::Broken {
+        address,
+        how,
+        reason,
+    }
+}
+
+/// Which kind of wrong the engine has found.
+#[must_use]
+pub fn breach(error: &hyper::Error) -> Breach {
+    if error.is_parse_too_large() {
+        return Breach::Head;
+    }
+    let source = std::error::Error::source(error);
+    let is_unreadable = source.is_some_and(|source| {
+        let by_h2 = source.downcast_ref::<h2::Error>();
+        let by_io = source.downcast_ref::<io::Error>().map(io::Error::kind);
+        // A peer that closes or resets has broken off; what the engine ends is what it cannot read.
+        by_h2.is_some_and(|error| error.is_library() && !error.is_io())
+            || matches!(
+                by_io,
+                Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+            )
+    });
+    match error.is_parse() || is_unreadable {
+        true => Breach::Protocol,
+        false => Breach::Incomplete,
     }
 }
 
@@ -96,7 +137,12 @@ mod tests {
         let silent = Fault::HeadTimedOut { address, after };
         assert_eq!(judge_fault(&silent), Outcome::Failed(Cause::TimedOut));
         let reason = "reset".into();
-        let reset = Fault::Broken { address, reason };
+        let how = Breach::Incomplete;
+        let reset = Fault::Broken {
+            address,
+            how,
+            reason,
+        };
         assert_eq!(judge_fault(&reset), Outcome::Failed(Cause::Reset));
     }
 }

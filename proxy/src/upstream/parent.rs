@@ -12,7 +12,7 @@ use hyper::header::HeaderName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::error::Fault;
+use crate::error::{Breach, Fault};
 use crate::net::guard::Guard;
 use crate::proto::{Host, Parsed, Target, connect};
 use crate::upstream::dial::{Dialled, check};
@@ -73,6 +73,7 @@ impl Parent {
         let led = tokio::time::timeout(self.answer, ask(&mut dialled.stream, target)).await;
         let broken = |reason: String| Fault::Broken {
             address,
+            how: Breach::Incomplete,
             reason: reason.into(),
         };
         match led {

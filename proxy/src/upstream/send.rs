@@ -20,7 +20,7 @@ use hyper::{HeaderMap, Response};
 
 use self::attempt::Lost;
 use self::open::Line;
-use crate::error::{Fault, Side};
+use crate::error::{Breach, Fault, Side};
 use crate::net::ticks::Span;
 use crate::plan::Upstream;
 use crate::upstream::dial::{Dialler, Effort};
@@ -236,7 +236,12 @@ impl Courier<'_> {
             *answer = None;
         }
         let reason = format!("it answered {status}").into();
-        Some(Fault::Broken { address, reason })
+        let how = Breach::Incomplete;
+        Some(Fault::Broken {
+            address,
+            how,
+            reason,
+        })
     }
 
     fn may_try_again(
@@ -309,12 +314,3 @@ impl Courier<'_> {
 
 /// How often one request may be written to connections that turn out to be closed.
 const UNSENT_MOST: u32 = 16;
-
-/// What the engine says of a server.
-pub fn broken(address: SocketAddr, error: &hyper::Error) -> Fault {
-    let reason = match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}").into(),
-        None => error.to_string().into(),
-    };
-    Fault::Broken { address, reason }
-}

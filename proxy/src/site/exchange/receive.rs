@@ -5,7 +5,7 @@ use hyper::header::{CONTENT_LENGTH, HeaderValue, SET_COOKIE, UPGRADE};
 use hyper::{Response, StatusCode, Version};
 
 use super::{Addressee, Exchange};
-use crate::error::Fault;
+use crate::error::{Breach, Fault};
 use crate::serve::body::Reply;
 use crate::serve::headers::{self as hop, Seen};
 use crate::site::rules::Ready;
@@ -49,8 +49,12 @@ impl Exchange<'_> {
         if let Err(reason) = framed {
             let address = lease.address;
             lease.end(LIED);
-            let reason = reason.into();
-            return Err(Fault::Broken { address, reason });
+            let (how, reason) = (Breach::Protocol, reason.into());
+            return Err(Fault::Broken {
+                address,
+                how,
+                reason,
+            });
         }
         let cookie = to.behind.upstream.sticky.as_ref().and_then(|sticky| {
             let member = lease.busy.as_ref()?.member();
@@ -106,8 +110,13 @@ impl Exchange<'_> {
         let Some(said) = said.filter(is_asked) else {
             let address = lease.address;
             lease.end(LIED);
+            let how = Breach::Upgrade;
             let reason = "it switched to a protocol that nobody asked for".into();
-            return Err(Fault::Broken { address, reason });
+            return Err(Fault::Broken {
+                address,
+                how,
+                reason,
+            });
         };
         lease.end(risefall::Outcome::Success);
         let switched = Switched::new(&mut response, lease, ready.idle);

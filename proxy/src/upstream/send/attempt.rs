@@ -8,10 +8,10 @@ use hyper::{Request, Response};
 use risefall::Outcome;
 
 use super::open::Chosen;
-use super::{Answer, Courier, Story, UNSENT_MOST, broken};
-use crate::error::Fault;
+use super::{Answer, Courier, Story, UNSENT_MOST};
+use crate::error::{Breach, Fault};
 use crate::upstream::evidence::Right;
-use crate::upstream::judge::{is_unread, judge_fault, judge_status};
+use crate::upstream::judge::{broken, is_unread, judge_fault, judge_status};
 use crate::upstream::letter::Letter;
 use crate::upstream::pool::Lease;
 use crate::upstream::upload::{Progress, Upload};
@@ -123,10 +123,13 @@ impl Courier<'_> {
         let address = lease.address;
         if letter.is_gone() {
             let reason = "the request cannot be sent again".into();
-            return Err(Failed::Sent(
-                Fault::Broken { address, reason },
-                Outcome::Cancelled,
-            ));
+            let how = Breach::Incomplete;
+            let fault = Fault::Broken {
+                address,
+                how,
+                reason,
+            };
+            return Err(Failed::Sent(fault, Outcome::Cancelled));
         }
         if lease.is_reused && !letter.may_be_lost_when_written() && !lease.is_ready() {
             return Err(Failed::Unsent(closed(address)));
@@ -237,7 +240,12 @@ impl Courier<'_> {
 
 fn closed(address: SocketAddr) -> Fault {
     let reason = "it closed the connection before the request".into();
-    Fault::Broken { address, reason }
+    let how = Breach::Incomplete;
+    Fault::Broken {
+        address,
+        how,
+        reason,
+    }
 }
 
 /// Whether the connection ended before a byte of the response.

@@ -7,14 +7,14 @@ use risefall::Outcome;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Courier, Story, broken};
+use super::{Courier, Story};
 use crate::error::{Fault, NoStream};
 use crate::net::stream::Stream;
 use crate::plan::upstream::HttpVersion;
 use crate::telemetry::tally::{Failure, UpstreamCounts};
 use crate::upstream::evidence::Right;
 use crate::upstream::group::Group;
-use crate::upstream::judge::judge_fault;
+use crate::upstream::judge::{broken, judge_fault};
 use crate::upstream::letter::Letter;
 use crate::upstream::member::{Busy, Member, Tried};
 use crate::upstream::members::{Choice, Members};
