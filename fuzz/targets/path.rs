@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use risefall_proxy::proto::path::normal;
+use risefall_proxy::proto::path::{compared, normal};
 
 fuzz_target!(|text: &str| {
     let Ok(path) = normal(text) else {
@@ -10,6 +10,16 @@ fuzz_target!(|text: &str| {
     };
     assert!(path.starts_with('/') && path.is_ascii());
     assert_eq!(normal(&path).as_deref(), Ok(&*path));
+    // What routes see leads nowhere else for those who undo the escapes.
+    let compared = compared(&path);
+    assert!(
+        !compared.contains("%2F") && !compared.contains("//"),
+        "{path}"
+    );
+    assert!(
+        compared.split('/').all(|part| part != "." && part != ".."),
+        "{path}"
+    );
     for segment in path.split('/').skip(1) {
         assert!(segment != "." && segment != "..", "{path}");
         let lower = segment.to_ascii_lowercase();

@@ -90,11 +90,51 @@ async fn the_closest_route_is_taken() {
         ("/api/x?v=2%203&w", "", "asked"),
         ("/a/../api/./x", "", "api"),
         ("/%61pi/x", "", "api"),
-        ("/api%2Fx", "", "all"),
+        ("/api%2Fx", "", "api"),
+        ("/%2fapi", "", "exact"),
+        ("/api%252Fx", "", "all"),
         ("/API/x", "", "all"),
     ] {
         let asked = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         assert_eq!(proxy.ask(asked).await.text(), body, "{path} {fields}");
+    }
+}
+
+#[tokio::test]
+async fn an_escaped_slash_leads_around_no_route() {
+    let mut admin = route_to("/admin", "app");
+    admin.matches.clients = vec!["192.0.2.0/24".parse().unwrap()];
+    let mut bare = route_to("/bare", "app");
+    bare.rewrite.strip_prefix = Some("/bare".to_owned());
+    let (origin, proxy) = routes(vec![
+        admin,
+        say(prefix("/admin"), "not yours"),
+        bare,
+        route_to("/", "app"),
+    ])
+    .await;
+    for path in ["/admin%2fx", "/%2fadmin", "/%2F/admin%2F", "/admin%2f%2fx"] {
+        assert_eq!(proxy.ask(get(path)).await.text(), "not yours", "{path}");
+    }
+    for path in [
+        "/public/..%2fadmin",
+        "/public%2f..%2fadmin",
+        "/public%2f%2e%2e/admin",
+        "/%2e%2e%2fadmin",
+        "/.%2fadmin",
+        "/%2f./admin",
+    ] {
+        let refused = proxy.ask(get(path)).await;
+        assert_eq!(refused.status(), 400, "{path}");
+        assert!(refused.text().contains("escaped slash"), "{path}");
+    }
+    assert_eq!(origin.connections(), 0);
+    for (path, sent) in [
+        ("/projects/a%2fb", "GET /projects/a%2Fb HTTP/1.1\r\n"),
+        ("/bare%2fa%2Fb", "GET /a%2Fb HTTP/1.1\r\n"),
+    ] {
+        let told = proxy.ask(get(path)).await;
+        assert!(told.text().starts_with(sent), "{}", told.text());
     }
 }
 

@@ -7,14 +7,15 @@
 //! - Escapes of letters, digits, `-`, `.`, `_` and `~` are undone, since they mean the same
 //!   (RFC 3986 §6.2.2.2); the digits of all others are upper case. What is not ASCII is escaped.
 //! - `.` and `..` are resolved, escaped or not. One that leads above the root is refused.
-//! - An escaped slash or backslash stays escaped and separates nothing. Repeated slashes stay.
+//! - An escaped slash or backslash stays escaped. Repeated slashes stay.
 //! - Refused is what servers are known to read in different ways: an escape without two digits, an
-//!   escaped NUL, a backslash, and `..` that is told from a dot segment only by an escaped slash or
-//!   backslash, or by parameters behind it (`..;x`).
+//!   escaped NUL, a backslash, and `.` or `..` that is told from a dot segment only by an escaped
+//!   slash or backslash, or by parameters behind it (`..;x`).
 //!
 //! Rules in a plan have the same form, so that both sides of a comparison do. Paths are compared with
-//! more escapes undone and with repeated slashes as one ([`compared`]): what is behind a route may do
-//! both, and must not be reached around one by `%40` in place of `@` or by `//`.
+//! more escapes undone, that of the slash among them, and with repeated slashes as one
+//! ([`compared`]): what is behind a route may do all that, and must not be reached around one by
+//! `%40` in place of `@`, by `%2F` or by `//`.
 
 use std::borrow::Cow;
 
@@ -32,8 +33,8 @@ pub fn normal(path: &str) -> Result<Cow<'_, str>, PathError> {
 }
 
 /// `path`, which is in normal form, as it is compared with others: with every escape of a visible
-/// ASCII character undone but those of `%`, `/` and `\\`, which would be read as something else, and
-/// with one slash where there are several.
+/// ASCII character undone but those of `%` and `\\`, which would be read as something else, and with
+/// one slash where there are several. Without dot segments, as the normal form is.
 #[must_use]
 pub fn compared(path: &str) -> Cow<'_, str> {
     let mut behind = path.bytes().skip(1);
@@ -50,10 +51,29 @@ pub fn compared(path: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Where the segments of `path` begin, however many slashes are in front of each.
+/// Where the segments of `path`, which is in normal form, begin, however many slashes are in front
+/// of each, escaped or not.
 pub(crate) fn segments(path: &str) -> impl Iterator<Item = usize> {
-    let slashes = path.match_indices('/').map(|(at, _)| at);
-    slashes.filter(|&at| !path.get(..at).unwrap_or_default().ends_with('/'))
+    let slashes = memchr::memchr2_iter(b'/', b'%', path.as_bytes());
+    let mut end = None;
+    slashes.filter_map(move |at| {
+        let behind = without_slash(path.get(at..)?)?;
+        let is_first = end != Some(at);
+        end = Some(path.len() - behind.len());
+        is_first.then_some(at)
+    })
+}
+
+/// What is behind the slashes at the start of `path`, which is in normal form.
+pub(crate) fn without_slashes(mut path: &str) -> &str {
+    while let Some(behind) = without_slash(path) {
+        path = behind;
+    }
+    path
+}
+
+fn without_slash(path: &str) -> Option<&str> {
+    path.strip_prefix('/').or_else(|| path.strip_prefix("%2F"))
 }
 
 /// With the escapes undone that mean the same.
@@ -63,7 +83,7 @@ fn unescaped(path: &str) -> String {
     while let Some((before, behind)) = rest.split_once('%') {
         text.push_str(before);
         match unescape(rest.as_bytes().get(before.len()..).unwrap_or_default()) {
-            Some((byte, _)) if byte.is_ascii_graphic() && !matches!(byte, b'%' | b'/' | b'\\') => {
+            Some((byte, _)) if byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\') => {
                 text.push(char::from(byte));
                 rest = behind.get(2..).unwrap_or_default();
             }
@@ -100,7 +120,9 @@ pub enum PathError {
     #[error("found a path that leads above the root")]
     AboveRoot,
     /// What some take for a dot segment and others do not.
-    #[error("found \"..\" beside an escaped separator or parameters in the path")]
+    #[error(
+        "found \".\" or \"..\" beside an escaped slash or backslash, or parameters, in the path"
+    )]
     HiddenDots,
 }
 
@@ -206,16 +228,16 @@ const fn is_unreserved(byte: u8) -> bool {
 /// escapes first or drop parameters.
 fn hides_dots(segment: &str) -> bool {
     let segment = segment.strip_prefix('/').unwrap_or(segment);
-    segment.contains("..")
-        && segment
-            .split("%2F")
-            .flat_map(|part| part.split("%5C"))
-            .any(|part| {
-                let behind = part.strip_prefix("..");
-                behind.is_some_and(|rest| {
-                    rest.is_empty() || rest.starts_with(';') || rest.starts_with("%3B")
-                })
-            })
+    let mut parts = segment.split("%2F").flat_map(|part| part.split("%5C"));
+    segment.contains('.') && parts.any(is_dots)
+}
+
+/// Whether a part of a segment is one or two dots, with or without parameters.
+fn is_dots(part: &str) -> bool {
+    part.strip_prefix('.').is_some_and(|rest| {
+        let rest = rest.strip_prefix('.').unwrap_or(rest);
+        rest.is_empty() || rest.starts_with(';') || rest.starts_with("%3B")
+    })
 }
 
 #[cfg(test)]
@@ -301,6 +323,14 @@ mod tests {
             ("/a/..%5Cb", PathError::HiddenDots),
             ("/a/b%2f..", PathError::HiddenDots),
             ("/a/b%2F%2e%2e%2Fc", PathError::HiddenDots),
+            ("/public/..%2fadmin", PathError::HiddenDots),
+            ("/public%2f..%2fadmin", PathError::HiddenDots),
+            ("/public%2f../admin", PathError::HiddenDots),
+            ("/%2e%2e%2fadmin", PathError::HiddenDots),
+            ("/.%2fadmin", PathError::HiddenDots),
+            ("/%2f./admin", PathError::HiddenDots),
+            ("/a%2f%2e%2fb", PathError::HiddenDots),
+            ("/a/.;x/b", PathError::HiddenDots),
         ] {
             assert_eq!(normal(path), Err(error), "{path}");
         }
@@ -314,16 +344,33 @@ mod tests {
             ("/a%3Bb%2Cc%3D", "/a;b,c="),
             ("/a%3Fb%23", "/a?b#"),
             ("/a%20b%C3%A4", "/a%20b%C3%A4"),
-            ("/a%2Fb%5Cc%25d", "/a%2Fb%5Cc%25d"),
+            ("/a%2Fb%5Cc%25d", "/a/b%5Cc%25d"),
+            ("/%2Fa%2F/%2F", "/a/"),
+            ("/a%252Fb", "/a%252Fb"),
             ("/%2540", "/%2540"),
             ("//a///b/", "/a/b/"),
             ("//", "/"),
-            ("/a//%40//%2F/", "/a/@/%2F/"),
+            ("/a//%40//%2F/", "/a/@/"),
             ("/a", "/a"),
         ] {
             assert_eq!(compared(path), same);
             assert_eq!(compared(&compared(path)), same, "{path}");
         }
+    }
+
+    #[test]
+    fn a_segment_begins_with_slashes_in_any_spelling() {
+        for (path, starts) in [
+            ("/", &[0][..]),
+            ("/a/b", &[0, 2]),
+            ("//a%2F/b%2f%25", &[0, 3]),
+            ("/a%2Fb", &[0, 2]),
+            ("%2F%2F/a%2F", &[0, 8]),
+            ("/a%252Fb", &[0]),
+        ] {
+            assert!(segments(path).eq(starts.iter().copied()), "{path}");
+        }
+        assert_eq!(without_slashes("/%2F/%2Fa/%2F"), "a/%2F");
     }
 
     #[test]
@@ -345,6 +392,8 @@ mod tests {
                 "{path} {form}"
             );
             assert_eq!(normal(&form).as_deref(), Ok(&*form), "{path}");
+            let compared = compared(&form);
+            assert_eq!(normal(&compared).as_deref(), Ok(&*compared), "{path}");
         }
     }
 }

@@ -10,13 +10,13 @@ use hyper::http::uri::PathAndQuery;
 use super::target::Asked;
 use crate::error::Fault;
 use crate::plan::site::{Edits, Rewrite, Site};
-use crate::proto::path::{compared, segments};
+use crate::proto::path::{compared, segments, without_slashes};
 
 /// What a server is asked for, when a client asks for `target`, which is in normal form; `None` if
 /// that is the same.
 ///
 /// The front is stripped on the border of a segment, so that `/api` leaves `/apis` alone, and what
-/// is left begins with one slash: behind two, a server would see a host in it.
+/// is left begins with one slash: behind two, escaped or not, a server would see a host in it.
 ///
 /// # Errors
 ///
@@ -26,17 +26,19 @@ pub fn target(rewrite: &Rewrite, target: &PathAndQuery) -> Result<Option<PathAnd
     if !is_changed || target.path() == "*" {
         return Ok(None);
     }
-    let stripped = match &rewrite.strip_prefix {
+    let (slash, left) = match &rewrite.strip_prefix {
         Some(prefix) => strip(prefix, target.path()),
-        None => target.path(),
+        None => ("", target.path()),
     };
     let added = rewrite.add_prefix.as_deref().unwrap_or("");
     let mut written = String::with_capacity(added.len() + target.as_str().len() + 1);
     written.push_str(added);
-    if stripped.starts_with('/') && written.ends_with('/') {
+    let is_empty = slash.is_empty() && left.is_empty();
+    if !is_empty && written.ends_with('/') {
         written.pop();
     }
-    written.push_str(stripped);
+    written.push_str(slash);
+    written.push_str(left);
     if written.is_empty() {
         written.push('/');
     }
@@ -49,18 +51,20 @@ pub fn target(rewrite: &Rewrite, target: &PathAndQuery) -> Result<Option<PathAnd
         .map_err(|_| Fault::BadRequest("the target is too long for the server".into()))
 }
 
-/// What `prefix` leaves of `path`: nothing, or what begins with one slash.
-fn strip<'a>(prefix: &str, path: &'a str) -> &'a str {
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+/// What `prefix` leaves of `path`, in two parts: nothing, or one slash and what is behind it.
+fn strip<'a>(prefix: &str, path: &'a str) -> (&'static str, &'a str) {
+    let prefix = compared(prefix);
+    let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);
     // As many segments, in whatever spelling.
     let end = segments(path).nth(segments(prefix).count());
     let (front, rest) = path
         .split_at_checked(end.unwrap_or(path.len()))
         .unwrap_or((path, ""));
-    if compared(front) == compared(prefix) {
-        return single_slash(rest);
+    match compared(front) == prefix {
+        true if rest.is_empty() => ("", ""),
+        true => ("/", without_slashes(rest)),
+        false => ("", path),
     }
-    path
 }
 
 /// Drops all slashes in front but one.
@@ -216,6 +220,12 @@ mod tests {
             ("/a/b", "//a/c/b", "//a/c/b"),
             ("/", "/x", "/x"),
             ("/", "//evil.example", "/evil.example"),
+            ("/api", "/api%2Fx%2Fy", "/x%2Fy"),
+            ("/api", "/api%2F", "/"),
+            ("/api", "/%2Fapi/%2F%2Fevil.example", "/evil.example"),
+            ("/api%2F", "/api/x", "/x"),
+            ("/api", "/api%252Fx", "/api%252Fx"),
+            ("/", "/%2Fx", "/x"),
             ("/api", "*", "*"),
         ] {
             assert_eq!(rewritten(Some(strip), None, from), to, "{strip} {from}");
@@ -232,6 +242,7 @@ mod tests {
             (Some("/api"), "/v1", "/api", "/v1"),
             (Some("/api"), "/v1", "/api/", "/v1/"),
             (Some("/api"), "/v1", "/api/x", "/v1/x"),
+            (Some("/api"), "/v1/", "/api%2Fx", "/v1/x"),
             (Some("/api"), "/v1", "/other", "/v1/other"),
         ] {
             assert_eq!(rewritten(strip, Some(add), from), to, "{add} {from}");
