@@ -40,6 +40,23 @@ async fn a_server_is_told_who_asks_and_for_what_host() {
 }
 
 #[tokio::test]
+async fn a_colon_without_a_port_is_no_part_of_the_host() {
+    let origin = Origin::echo().await;
+    let proxy = site_of(&[origin.address], |_| ());
+    for asked in [
+        "GET / HTTP/1.1\r\nHost: shop.example:\r\n\r\n",
+        "GET http://shop.example:/ HTTP/1.1\r\nHost: shop.example:\r\n\r\n",
+    ] {
+        let answer = proxy.ask(asked).await;
+        assert_eq!(answer.status(), 200, "{asked}");
+        let told = answer.text();
+        assert_eq!(field(told, "host"), Some("shop.example"), "{asked}");
+        let claim = field(told, "x-forwarded-host");
+        assert_eq!(claim, Some("shop.example"), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn connections_to_clients_and_servers_are_kept() {
     let origin = Origin::echo().await;
     let proxy = site_of(&[origin.address], |_| ());

@@ -307,7 +307,7 @@ impl<'a> Exchange<'a> {
         // Where the target has no host, it was read from the field.
         let is_host_said = self.seen.has(Seen::HOST)
             && !self.seen.has(Seen::CONNECTION)
-            && asked.authority().is_some()
+            && asked.is_authority_as_said()
             && parts.uri.authority().is_none();
         let to = Addressee {
             ready,

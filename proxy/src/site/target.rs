@@ -2,7 +2,8 @@
 //!
 //! The host is the URI's where it has one, else the `Host` field's (RFC 9112 §3.2.2). It is
 //! compared in lower case, without its port and without a final dot. Only what may be in the name
-//! of a host passes: a stricter rule than the grammar's, by which `%` or `!` would be a host.
+//! of a host passes: a stricter rule than the grammar's, by which `%` or `!` would be a host. A colon
+//! without a port behind it says nothing (RFC 3986 §3.2.3) and is not sent on.
 //! HTTP/1.0 needs no host; then, or when it is empty, it is unknown, and what serves all hosts
 //! serves it.
 //!
@@ -42,8 +43,9 @@ pub struct LastHost(RefCell<Option<Rc<Authority>>>);
 /// A host with the port it was said with.
 #[derive(Clone, Debug)]
 struct Authority {
-    /// As it was said, with the port.
+    /// As it was said, with the port; without a colon that none follows.
     said: HeaderValue,
+    is_as_said: bool,
     /// The host in the spelling that is compared.
     host: Box<str>,
     port: Option<u16>,
@@ -105,6 +107,12 @@ impl Asked {
         self.authority.as_ref().map(|authority| &authority.said)
     }
 
+    /// Whether the client said them in the very bytes of [`authority`](Self::authority).
+    #[must_use]
+    pub fn is_authority_as_said(&self) -> bool {
+        self.authority.as_ref().is_some_and(|said| said.is_as_said)
+    }
+
     /// The port that was said.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
@@ -159,7 +167,8 @@ impl LastHost {
 
 impl Authority {
     fn read(said: &[u8]) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(said).map_err(|_| bad_host())?;
+        let said = std::str::from_utf8(said).map_err(|_| bad_host())?;
+        let text = said.strip_suffix(':').unwrap_or(said);
         let (host, port) = split_port(text)?;
         let spelled = match host.strip_prefix('[') {
             Some(rest) => spell_v6(host, rest)?,
@@ -169,7 +178,8 @@ impl Authority {
         let port = port.map(read_port).transpose()?;
         Ok(Self {
             // A copy: a part of the head it came in would keep all of that.
-            said: HeaderValue::from_bytes(said).map_err(|_| bad_host())?,
+            said: HeaderValue::from_str(text).map_err(|_| bad_host())?,
+            is_as_said: text.len() == said.len(),
             host,
             port,
         })
@@ -378,6 +388,8 @@ mod tests {
             ("127.0.0.1:80", "127.0.0.1", Some(80)),
             ("[::1]", "[::1]", None),
             ("[2001:DB8:0::1]:443", "[2001:db8::1]", Some(443)),
+            ("Example.com.:", "example.com", None),
+            ("[::1]:", "[::1]", None),
             ("", "", None),
         ] {
             let expected = Some((host.to_owned(), port));
@@ -389,7 +401,11 @@ mod tests {
         );
         let asked = Asked::read(&request(Version::HTTP_11, "/", &["Ex.org:1"]), false).unwrap();
         assert_eq!(asked.authority().unwrap(), "Ex.org:1");
+        assert!(asked.is_authority_as_said());
         assert_eq!(asked.scheme(), "http");
+        let asked = Asked::read(&request(Version::HTTP_11, "/", &["Ex.org:"]), false).unwrap();
+        assert_eq!(asked.authority().unwrap(), "Ex.org");
+        assert!(!asked.is_authority_as_said());
     }
 
     #[test]
@@ -402,7 +418,8 @@ mod tests {
             "a..b",
             "a..",
             ":80",
-            "a:",
+            ":",
+            "a::",
             "a:0",
             "a:+1",
             "a:65536",
@@ -417,7 +434,7 @@ mod tests {
             "::1",
             "[::1",
             "[::1]x",
-            "[::1]:",
+            "[::1]::",
             "[a]",
             "[127.0.0.1]",
             "[fe80::1%25eth0]",
@@ -439,6 +456,7 @@ mod tests {
             ("https://a/", &["A."], Some("a"), Some("a")),
             ("https://a/", &["a:443"], Some("a"), Some("a")),
             ("https://a/", &["a:80"], Some("a"), None),
+            ("https://a/", &["a:"], Some("a"), Some("a")),
             ("https://a/", &[""], Some("a"), None),
             ("https://a/", &[], Some("a"), Some("a")),
             ("/", &["b"], Some("b"), Some("b")),
