@@ -151,7 +151,11 @@ impl Seen {
                 _ => Self::CLAIM.0,
             },
             Some(b'f' | b'x') => Self::CLAIM.0,
-            Some(b'h') if name == "host" => Self::HOST.0,
+            Some(b'h') => match name {
+                "host" => Self::HOST.0,
+                "http2-settings" => Self::HOP_BY_HOP.0,
+                _ => 0,
+            },
             Some(b'i' | b'r') => Self::CONDITION.0,
             Some(b'k') if name == "keep-alive" => Self::HOP_BY_HOP.0,
             Some(b'p') => match name {
@@ -234,7 +238,9 @@ pub(crate) fn keep_reason(parts: &mut response::Parts) {
 }
 
 const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
-const HOP_BY_HOP: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 7] = [
+    // RFC 7540 §3.2.1: of an upgrade that nobody here makes.
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
@@ -276,6 +282,7 @@ mod tests {
             ("proxy-authorization", "Basic Zm9vOmJhcg=="),
             ("te", "gzip"),
             ("upgrade", "websocket"),
+            ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
             ("trailer", "x-sum"),
         ]);
         let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
