@@ -256,6 +256,27 @@ async fn an_answer_with_two_lengths_is_not_passed_on() {
 }
 
 #[tokio::test]
+async fn white_space_around_values_of_an_answer_is_taken_off() {
+    let origin = Origin::start(|client: Client| {
+        h2_support::serve(client.stream, |_, mut respond| async move {
+            let mut response = Response::new(());
+            let padded = [("x-a", " a b\t"), ("x-b", "  "), ("x-c", "c")];
+            *response.headers_mut() = fields(&padded);
+            let mut send = respond.send_response(response, false).unwrap();
+            send.send_data("abc".into(), false).unwrap();
+            send.send_trailers(fields(&[("x-sum", "1 ")])).unwrap();
+        })
+    })
+    .await;
+    let proxy = both_h2(&origin, |_| ());
+    let answer = H2::connect(proxy.address).await.get("/").await;
+    assert_eq!(answer.field("x-a"), Some("a b"));
+    assert_eq!(answer.field("x-b"), Some(""));
+    assert_eq!(answer.field("x-c"), Some("c"));
+    assert_eq!(answer.trailers.unwrap()["x-sum"], "1");
+}
+
+#[tokio::test]
 async fn an_answer_without_content_has_no_length() {
     let origin = Origin::start(|mut client: Client| async move {
         loop {

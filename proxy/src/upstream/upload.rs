@@ -11,8 +11,8 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, SET_COOKIE, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::net::relay::Moved;
@@ -231,7 +231,8 @@ impl Unread {
 }
 
 /// Takes out of trailers what belongs to a connection or says how a message is framed or where it
-/// goes (RFC 9110 §6.5.1): read as a part of the head, it would say something else.
+/// goes (RFC 9110 §6.5.1): read as a part of the head, it would say something else. And the white
+/// space around values.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     let is_unfit = |name: &HeaderName| {
         let name = name.as_str();
@@ -245,6 +246,22 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         .collect();
     for name in unfit {
         trailers.remove(name);
+    }
+    trim_values(trailers);
+}
+
+/// Takes off the white space around values. HTTP/1 has it between the parts of a line, and means
+/// nothing by it; HTTP/2 must not have it (RFC 9113 §8.2.1), and the engine lets it pass.
+pub fn trim_values(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let said = value.as_bytes();
+        let trimmed = said.trim_ascii();
+        if trimmed.len() < said.len()
+            && let Ok(mut trimmed) = HeaderValue::from_bytes(trimmed)
+        {
+            trimmed.set_sensitive(value.is_sensitive());
+            *value = trimmed;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::site::{headers, rewrite, sticky};
 use crate::upstream::judge::LIED;
 use crate::upstream::pool::Lease;
 use crate::upstream::send::{Answer, Story};
+use crate::upstream::upload::trim_values;
 
 impl Exchange<'_> {
     /// Makes the client's response of what a server has answered.
@@ -65,6 +66,9 @@ impl Exchange<'_> {
             self.switch(to.ready, Response::from_parts(parts, body), lease)?
         } else {
             hop::strip_seen(&mut parts.headers, parts.version, seen);
+            if parts.version == Version::HTTP_2 {
+                trim_values(&mut parts.headers);
+            }
             if parts.status == StatusCode::NO_CONTENT && seen.has(Seen::LENGTH) {
                 // It has no body, whatever is said of one (RFC 9110 §8.6); by HTTP/2 that is an
                 // error of the stream.
