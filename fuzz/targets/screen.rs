@@ -1,5 +1,5 @@
 //! The request screen: the same verdict however the stream is cut, and the same framing as another
-//! parser for all that passes.
+//! parser for all that passes. What goes on in front of a request that is refused is whole.
 //!
 //! The first byte of the input picks limits and answers, the second the sizes of chunks; the stream
 //! is behind them.
@@ -35,11 +35,30 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(Outcome { answers: 0, cut }) = whole {
         assert_eq!(cut_with_httparse(stream), cut);
     }
+    let mut screen = Screen::new(choice.limits());
+    let taken = screen.inspect(stream);
+    if screen.violation().is_some() {
+        assert!(cut_with_httparse(&stream[..taken.unwrap_or(0)]).is_clean);
+    }
 });
 
 struct Choice {
     has_small_limits: bool,
     is_tunnel: bool,
+}
+
+impl Choice {
+    fn limits(&self) -> Limits {
+        if self.has_small_limits {
+            Limits {
+                request_line_bytes: 20,
+                field_bytes: 60,
+                field_count: 3,
+            }
+        } else {
+            Limits::default()
+        }
+    }
 }
 
 #[derive(Debug, Eq, PartialEq)]
@@ -54,20 +73,16 @@ fn run<'a>(
     choice: &Choice,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Outcome, Violation> {
-    let limits = if choice.has_small_limits {
-        Limits {
-            request_line_bytes: 20,
-            field_bytes: 60,
-            field_count: 3,
-        }
-    } else {
-        Limits::default()
-    };
-    let mut screen = Screen::new(limits);
+    let mut screen = Screen::new(choice.limits());
     let mut answers = 0;
     for mut chunk in chunks {
         loop {
             let passed = inspect(&mut screen, chunk)?;
+            if let Some(violation) = screen.violation() {
+                assert!(0 < passed && passed < chunk.len());
+                assert_eq!(screen.inspect(&chunk[passed..]), Err(violation));
+                return Err(violation);
+            }
             chunk = &chunk[passed..];
             if chunk.is_empty() {
                 break;

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Origin, Proxy, policy};
+use support::{Origin, Proxy, field, policy, until};
 
 async fn is_alive(proxy: &Proxy) {
     let origin = Origin::echo().await;
@@ -149,6 +149,79 @@ async fn a_refused_request_is_not_answered_before_the_ones_in_front_of_it() {
     client
         .send("GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
         .await;
+    assert_eq!(client.response().await.status(), 400);
+    assert_eq!(client.rest().await, b"");
+}
+
+/// Answers with the head and the body that it was sent.
+async fn told_back() -> Origin {
+    Origin::start(|mut client| async move {
+        while !client.bytes.is_empty() || client.more().await > 0 {
+            let head = client.head().await;
+            let body = match field(&head, "content-length") {
+                Some(len) => client.take(len.parse().unwrap()).await,
+                None if head.starts_with("POST ") => client.chunks().await,
+                None => Vec::new(),
+            };
+            let told = [head.as_bytes(), &body].concat();
+            let len = told.len();
+            client
+                .send(format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n"))
+                .await;
+            client.send(told).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_came_whole_in_front_of_a_broken_request_is_answered_first() {
+    let origin = told_back().await;
+    let proxy = Proxy::start();
+    let get = format!(
+        "GET http://{}/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        origin.address
+    );
+    let post = format!(
+        "POST http://{}/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody",
+        origin.address
+    );
+    let mut lines = 0;
+    for sound in [vec![&get], vec![&get, &post, &get], vec![&post]] {
+        for broken in [
+            format!("GET http://{}/y HTTP/1.1\r\nX : b\r\n\r\n", origin.address),
+            chunked(origin.address) + "nonsense\r\n",
+            "nonsense\r\n".to_owned(),
+            "\r\n\r\n\r\n".to_owned(),
+        ] {
+            let mut client = proxy.connect().await;
+            let whole: String = sound.iter().copied().cloned().collect();
+            client.send(whole + &broken).await;
+            for _ in &sound {
+                let answer = client.response().await;
+                assert_eq!(answer.status(), 200, "{broken}");
+                assert!(answer.text().contains("/x"), "{broken}");
+            }
+            assert_eq!(client.response().await.status(), 400, "{broken}");
+            assert_eq!(client.rest().await, b"", "{broken}");
+            lines += sound.len() + 1;
+        }
+    }
+    let lines = proxy.lines(lines).await;
+    assert!(lines.iter().all(|line| !line.contains("/y")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_beside_a_broken_request_is_whole() {
+    let origin = told_back().await;
+    let proxy = Proxy::start();
+    let mut client = proxy.connect().await;
+    client.send(chunked(origin.address) + "2\r\nab\r\n").await;
+    until(|| origin.connections() == 1).await;
+    client.send("2\r\ncd\r\n0\r\n\r\nnonsense\r\n").await;
+    let answer = client.response().await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().ends_with("abcd"), "{}", answer.text());
     assert_eq!(client.response().await.status(), 400);
     assert_eq!(client.rest().await, b"");
 }

@@ -24,6 +24,12 @@
 //!
 //! A caller that forgets to decide holds the connection up; it does not open it.
 //!
+//! # In front of a broken request
+//!
+//! What came whole before a request that breaks a rule goes on, however the bytes were cut into
+//! chunks, and is answered first. Nothing does of that request that is in the same chunk as the
+//! mistake.
+//!
 //! # Cost
 //!
 //! Linear in the bytes. A good line that arrives whole is read where it lies; one that is cut, or
@@ -89,8 +95,12 @@ impl Screen {
 
     /// Examines the next bytes of the client and tells how many of them may go on.
     ///
-    /// Fewer than all only behind a head that asks to leave HTTP: the caller holds the rest back,
-    /// decides with [`tunnel`](Self::tunnel) or [`stay`](Self::stay), and shows them again.
+    /// Fewer than all in two cases, and the caller holds the rest back in both:
+    ///
+    /// - Behind a head that asks to leave HTTP. The caller decides with [`tunnel`](Self::tunnel) or
+    ///   [`stay`](Self::stay), and shows the rest again.
+    /// - In front of a request that breaks a rule, if one before it ends in this chunk: that one is
+    ///   to have its response (RFC 9112 §9.3.2). The rest, shown again, is refused.
     ///
     /// # Errors
     ///
@@ -98,25 +108,34 @@ impl Screen {
     /// ever. Earlier requests may still wait for their responses, see [`heads`](Self::heads).
     pub fn inspect(&mut self, chunk: &[u8]) -> Result<usize, Violation> {
         let mut rest = chunk;
+        // How much of the chunk belongs to requests that end in it.
+        let mut sound = 0;
         while !rest.is_empty() && !self.is_undecided() {
             match self.step(rest) {
                 Ok(behind) => rest = behind,
                 Err(violation) => {
-                    self.broke_in_body = match self.state {
-                        State::Broken(_) => self.broke_in_body,
-                        State::Start { .. } | State::Fields(_) => false,
-                        _ => true,
-                    };
-                    self.state = State::Broken(violation);
-                    self.partial = Vec::new();
-                    return Err(violation);
+                    self.refuse(violation);
+                    return if sound > 0 { Ok(sound) } else { Err(violation) };
                 }
+            }
+            if matches!(self.state, State::Start { empty_lines: 0 }) && self.partial.is_empty() {
+                sound = chunk.len() - rest.len();
             }
         }
         if let State::Undecided { early } = &mut self.state {
             *early |= !rest.is_empty();
         }
         Ok(chunk.len() - rest.len())
+    }
+
+    fn refuse(&mut self, violation: Violation) {
+        self.broke_in_body = match self.state {
+            State::Broken(_) => self.broke_in_body,
+            State::Start { .. } | State::Fields(_) => false,
+            _ => true,
+        };
+        self.state = State::Broken(violation);
+        self.partial = Vec::new();
     }
 
     /// The connection left HTTP: everything behind the current request passes without a look.
@@ -161,12 +180,12 @@ impl Screen {
         }
     }
 
-    /// Whether the violation is in the body of a request whose head has passed.
+    /// Whether the violation is in the body of a request whose head was read to its end.
     pub fn broke_in_body(&self) -> bool {
         self.broke_in_body
     }
 
-    /// How many whole heads have passed.
+    /// How many heads were read to their end, that of a request with a broken body among them.
     ///
     /// When a violation comes in a head, a caller that has answered this many requests can answer
     /// it with [`Violation::status`]; one that has not would put that answer in the place of

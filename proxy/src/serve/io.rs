@@ -136,7 +136,8 @@ pub(crate) struct ClientIo<S> {
     pub(crate) stream: S,
     /// Read and screened, for the engine to read.
     pub(crate) passed: Vec<u8>,
-    /// Read but held back by the screen: first bytes, or what followed a CONNECT.
+    /// Read but held back by the screen: first bytes, what followed a CONNECT, or a request that
+    /// breaks a rule behind one that does not.
     pub(crate) held: Vec<u8>,
     /// What the screen found; nothing is read any more.
     pub(crate) violation: Option<Violation>,
@@ -174,7 +175,8 @@ impl<S> ClientIo<S> {
     }
 
     /// How many of `bytes` the engine may see. To the engine a broken rule is an error of the
-    /// socket, which it has no answer of its own for.
+    /// socket, which it has no answer of its own for. It reads on when the socket has taken the
+    /// responses to all requests before, so none of them is cut.
     fn screen(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let inspected = self.session.screen.borrow_mut().inspect(bytes);
         inspected.map_err(|violation| {

@@ -9,7 +9,11 @@ fn verdict<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limits: Limits) -> Ve
     let mut screen = Screen::new(limits);
     let mut passed = 0;
     for chunk in chunks {
-        let taken = screen.inspect(chunk);
+        let mut taken = screen.inspect(chunk);
+        if let (Ok(sound @ 1..), Some(_)) = (taken, screen.violation()) {
+            passed += sound;
+            taken = screen.inspect(&chunk[sound..]);
+        }
         if taken.is_err() {
             assert_eq!(screen.inspect(b"GET"), taken, "a refusal is final");
         }
@@ -452,15 +456,11 @@ fn an_upgrade_with_a_body_is_decided_behind_the_body() {
         } else {
             screen.stay();
         }
-        let held = screen.inspect(b"ok\0\r\n");
-        assert_eq!(
-            held,
-            if is_tunnel {
-                Ok(5)
-            } else {
-                Err(Violation::ControlByte)
-            }
-        );
+        // The body goes on, and what is behind it only into a tunnel.
+        let passed = if is_tunnel { 5 } else { 2 };
+        assert_eq!(screen.inspect(b"ok\0\r\n"), Ok(passed));
+        let broken = (!is_tunnel).then_some(Violation::ControlByte);
+        assert_eq!(screen.violation(), broken);
     }
 }
 
@@ -500,6 +500,43 @@ fn the_first_control_byte_is_found_at_every_place_among_all_others() {
 }
 
 #[test]
+fn what_is_whole_in_front_of_a_broken_request_goes_on_and_nothing_else() {
+    let bad_head = b"GET / HTTP/1.1\r\nX : b\r\n\r\n".to_vec();
+    let closed = chunked("2\r\nab\r\n0\r\n\r\n");
+    for sound in [NEXT, &post("Content-Length: 2\r\n", "ok"), &closed] {
+        for broken in [
+            b"nonsense\r\n".to_vec(),
+            b"\r\nnonsense\r\n".to_vec(),
+            b"\r\n\r\n\r\n".to_vec(),
+            b"\n".to_vec(),
+            bad_head.clone(),
+            post("Content-Length: x\r\n", ""),
+            chunked("nonsense\r\n"),
+            chunked("0\r\nHost: a\r\n\r\n"),
+        ] {
+            let stream = [sound, &broken].concat();
+            let violation = verdict([&broken[..]], Limits::default()).unwrap_err();
+            assert_eq!(judge(&stream), Err(violation), "{broken:?}");
+            let mut screen = Screen::new(Limits::default());
+            assert_eq!(screen.inspect(&stream), Ok(sound.len()), "{broken:?}");
+            assert_eq!(screen.violation(), Some(violation));
+            assert_eq!(screen.inspect(&broken), Err(violation));
+            // The end of the sound one may come with the broken one.
+            for cut in 1..sound.len() {
+                let mut screen = Screen::new(Limits::default());
+                assert_eq!(screen.inspect(&stream[..cut]), Ok(cut));
+                assert_eq!(screen.inspect(&stream[cut..]), Ok(sound.len() - cut));
+                assert_eq!(screen.inspect(b"GET"), Err(violation));
+            }
+        }
+    }
+    let two = [NEXT, NEXT, &bad_head].concat();
+    let mut screen = Screen::new(Limits::default());
+    assert_eq!(screen.inspect(&two), Ok(2 * NEXT.len()));
+    assert_eq!(screen.heads(), 2);
+}
+
+#[test]
 fn a_refusal_tells_whether_it_came_in_a_body() {
     for (bytes, in_body) in [
         (&b"GET / HTTP/9.9\r\n"[..], false),
@@ -511,7 +548,8 @@ fn a_refusal_tells_whether_it_came_in_a_body() {
         (&chunked("0\r\n\r\nnonsense\r\n"), false),
     ] {
         let mut screen = Screen::new(Limits::default());
-        let refused = screen.inspect(bytes);
+        let _ = screen.inspect(bytes);
+        let refused = screen.inspect(b"GET");
         assert_eq!(refused.err(), screen.violation());
         assert!(refused.is_err(), "{bytes:?}");
         assert_eq!(screen.broke_in_body(), in_body, "{bytes:?}");
