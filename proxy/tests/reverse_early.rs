@@ -16,7 +16,7 @@ use h2_support::{DATA, END_STREAM, Frames, H2, HEADERS, RST_STREAM, frame, post,
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use risefall_proxy::plan::{ActionDraft, Draft};
-use sites::{h2c, site_of};
+use sites::{echoing_bodies, get, h2c, site_of, with_body};
 use support::{Client, Origin, field, within};
 
 /// The site answers by itself.
@@ -157,5 +157,28 @@ async fn the_rest_of_an_upload_by_http1_does_not_cost_its_answer() {
             len.parse::<usize>().unwrap(),
             "{framing} {status}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_has_begun_behind_an_upload_does_not_make_its_answer_early() {
+    for change in [own, |_: &mut Draft| ()] {
+        let origin = echoing_bodies().await;
+        let proxy = site_of(&[origin.address], change);
+        let mut client = proxy.connect().await;
+        let next = get("/2");
+        let (begun, rest) = next.split_at(20);
+        client.send(with_body("POST", "whole") + begun).await;
+        let answer = client.response().await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(field(&answer.head, "connection"), None);
+        client.send(rest).await;
+        assert_eq!(client.response().await.status(), 200);
+        // What breaks a rule there is told so, behind the answer.
+        client
+            .send(with_body("POST", "whole") + "GET /2 HTTP/1.1\r\nX : b\r\n\r\n")
+            .await;
+        assert_eq!(client.response().await.status(), 200);
+        assert_eq!(client.response().await.status(), 400);
     }
 }

@@ -172,6 +172,18 @@ impl Screen {
         matches!(self.state, State::Start { .. }) && self.partial.is_empty()
     }
 
+    /// Whether the last head that was read to its end has a body of which more has to come, or which
+    /// cannot be read on.
+    pub fn is_in_body(&self) -> bool {
+        match self.state {
+            State::Start { .. } | State::Fields(_) | State::Undecided { .. } | State::Tunnel => {
+                false
+            }
+            State::Broken(_) => self.broke_in_body,
+            _ => true,
+        }
+    }
+
     /// What the connection was refused for, if it was.
     pub fn violation(&self) -> Option<Violation> {
         match self.state {

@@ -441,7 +441,11 @@ impl<'a> Exchange<'a> {
         let upload = session.flow.upload.get();
         let is_broken = matches!(upload, Progress::Broken | Progress::TooLarge) || self.is_connect;
         // The engine closes behind an answer to what has not come whole (RFC 9112 §9.6).
-        let is_early = self.has_body && !session.screen.borrow().is_between_requests();
+        let is_early = self.has_body && {
+            let screen = session.screen.borrow();
+            // Of this request: what has begun behind it may be another.
+            screen.is_in_body() && screen.heads() == session.responses.get() + 1
+        };
         let may_close = self.version != Version::HTTP_2 && !is_tunnel;
         session
             .ends_with_it
