@@ -91,7 +91,7 @@ where
         return reset(tcp);
     }
     // Its answer came before all of its body.
-    let is_early = matches!(ended, Ended::Done) && !session.screen.borrow().is_between_requests();
+    let is_early = matches!(ended, Ended::Done) && session.screen.borrow().is_in_body();
     match ended {
         Ended::Done | Ended::Resting => {
             if session.has_left.get() {
@@ -234,10 +234,17 @@ where
     .await;
     let parts = connection.into_parts();
     let mut io = parts.io.into_inner();
-    if !parts.read_buf.is_empty() {
+    if !matches!(ended, Ended::Resting) {
         io.passed.splice(..0, parts.read_buf);
+        return (ended, io);
     }
-    (ended, io)
+    // Empty lines behind a request are nothing (RFC 9112 §2.2). All else is of a body that nobody
+    // has read to its end: no engine but this one knows where in it that is.
+    let is_nothing = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    match io.is_empty() && parts.read_buf.iter().all(is_nothing) {
+        true => (Ended::Resting, io),
+        false => (Ended::Due, io),
+    }
 }
 
 /// Cuts a connection whose orderly end would make a response whole that is not.
