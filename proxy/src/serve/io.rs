@@ -175,8 +175,8 @@ impl<S> ClientIo<S> {
     }
 
     /// How many of `bytes` the engine may see. To the engine a broken rule is an error of the
-    /// socket, which it has no answer of its own for. It reads on when the socket has taken the
-    /// responses to all requests before, so none of them is cut.
+    /// socket, which it has no answer of its own for. It reads on when it has written the responses to
+    /// all requests before.
     fn screen(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let inspected = self.session.screen.borrow_mut().inspect(bytes);
         inspected.map_err(|violation| {

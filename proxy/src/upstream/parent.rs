@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::error::{Breach, Fault};
 use crate::net::guard::Guard;
+use crate::proto::connect::AnswerError;
 use crate::proto::{Host, Parsed, Target, connect};
 use crate::upstream::dial::{Dialled, check};
 use crate::upstream::group::{Group, key_of_client, key_of_target};
@@ -71,22 +72,30 @@ impl Parent {
     pub(super) async fn lead(&self, dialled: &mut Dialled, target: &Target) -> Result<(), Fault> {
         let address = dialled.address;
         let led = tokio::time::timeout(self.answer, ask(&mut dialled.stream, target)).await;
-        let broken = |reason: String| Fault::Broken {
-            address,
-            how: Breach::Incomplete,
-            reason: reason.into(),
-        };
         match led {
             Err(_) => Err(Fault::HeadTimedOut {
                 address,
                 after: self.answer,
             }),
-            Ok(Err(error)) => Err(broken(format!("as a parent: {error}"))),
+            Ok(Err(error)) => Err(Fault::Broken {
+                address,
+                how: breach(&error),
+                reason: format!("as a parent: {error}").into(),
+            }),
             Ok(Ok(status)) => match status {
                 200..=299 => Ok(()),
                 status => Err(Fault::Parent { address, status }),
             },
         }
+    }
+}
+
+fn breach(error: &io::Error) -> Breach {
+    let said = error.get_ref();
+    match said.and_then(|said| said.downcast_ref()) {
+        Some(AnswerError::TooLong) => Breach::Head,
+        Some(_) => Breach::Protocol,
+        None => Breach::Incomplete,
     }
 }
 
