@@ -135,10 +135,9 @@ impl Balancer {
         may: impl Fn(&C) -> bool,
     ) -> Option<usize> {
         match self.balance {
-            Balance::RoundRobin | Balance::Random => self.draw(servers, |_, one| may(one)),
+            Balance::RoundRobin => self.draw(servers, |_, one| may(one)),
             Balance::LeastConn => self.draw_of_least(servers, may),
-            Balance::P2c => self.better_of_two(servers, may),
-            Balance::Hash => self.on_ring(servers, key, may),
+            Balance::Random | Balance::P2c | Balance::Hash => self.choose_from(servers, key, may),
         }
     }
 
