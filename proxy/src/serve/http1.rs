@@ -24,6 +24,7 @@ use tokio::net::tcp::WriteHalf;
 use crate::bounds::Limits;
 use crate::error::Fault;
 use crate::net::scratch;
+use crate::net::ticks::Span;
 use crate::proto::screen::Violation;
 use crate::serve::answer;
 use crate::serve::body::Reply;
@@ -80,9 +81,9 @@ where
         }
         let ended;
         (ended, io) = Box::pin(serve_requests(io, tcp, session, &service)).await;
-        match (&ended, session.terms.spans.rest) {
-            (Ended::Resting, Some((_, left))) => session.flow.watch.arm(left),
-            _ => break ended,
+        match ended {
+            Ended::Resting(left) => session.flow.watch.arm(left),
+            ended => break ended,
         }
     };
     let mut stream = io.stream;
@@ -93,7 +94,7 @@ where
     // Its answer came before all of its body.
     let is_early = matches!(ended, Ended::Done) && session.screen.borrow().is_in_body();
     match ended {
-        Ended::Done | Ended::Resting => {
+        Ended::Done | Ended::Resting(_) => {
             if session.has_left.get() {
                 let early = [io.passed, io.held].concat();
                 return Some(Left { stream, early });
@@ -131,8 +132,8 @@ enum Ended {
     Due,
     /// By the client, with a reset while it was owed an answer.
     Gone,
-    /// Not at all: there has been no request for a while.
-    Resting,
+    /// Not at all: there has been no request for a while, and there need not be one for as long.
+    Resting(Span),
 }
 
 /// Waits for the first bytes of a request, or for the end, by which it is over then. All that a
@@ -226,15 +227,15 @@ where
             Phase::Busy => Poll::Pending,
             _ => session.flow.watch.poll_due(cx),
         };
-        due.map(|()| match phase {
-            Phase::Waiting if session.terms.spans.rest.is_some() => Ended::Resting,
+        due.map(|()| match (phase, session.terms.spans.rest) {
+            (Phase::Waiting, Some((_, left))) => Ended::Resting(left),
             _ => Ended::Due,
         })
     })
     .await;
     let parts = connection.into_parts();
     let mut io = parts.io.into_inner();
-    if !matches!(ended, Ended::Resting) {
+    if !matches!(ended, Ended::Resting(_)) {
         io.passed.splice(..0, parts.read_buf);
         return (ended, io);
     }
@@ -242,7 +243,7 @@ where
     // has read to its end: no engine but this one knows where in it that is.
     let is_nothing = |byte: &u8| matches!(byte, b'\r' | b'\n');
     match io.is_empty() && parts.read_buf.iter().all(is_nothing) {
-        true => (Ended::Resting, io),
+        true => (ended, io),
         false => (Ended::Due, io),
     }
 }
