@@ -98,10 +98,18 @@ impl OpenFile {
     ///
     /// [`Changed`], and those of the system.
     pub fn check(&self) -> io::Result<()> {
-        let now = Stamp::of(&fstat(&self.file)?);
-        let is_same = now.modified == self.stamp.modified && now.len == self.stamp.len;
-        if is_same || now.len > self.stamp.len && self.has_only_grown()? {
-            return Ok(());
+        for _ in 0..LOOKS {
+            let now = Stamp::of(&fstat(&self.file)?);
+            let is_same = now.modified == self.stamp.modified && now.len == self.stamp.len;
+            if is_same || now.len > self.stamp.len && self.has_only_grown()? {
+                return Ok(());
+            }
+            if now.len != self.stamp.len {
+                break;
+            }
+            // Of a file that grows the system changes the time first, and the length when the bytes
+            // are there.
+            std::thread::yield_now();
         }
         Err(Changed.into())
     }
@@ -246,6 +254,8 @@ impl From<Changed> for io::Error {
     }
 }
 
+/// How often a file whose time alone has changed is looked at: some 100 µs, since a write takes less.
+const LOOKS: usize = 100;
 /// What is remembered of each end of a file.
 const EDGE: u64 = 4096;
 /// Up to here nothing is remembered: it is sent at once, or not at all.
