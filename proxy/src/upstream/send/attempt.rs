@@ -36,6 +36,40 @@ pub(super) enum Lost {
     Sent(Fault),
 }
 
+impl Failed {
+    /// The fault that another connection may mend; else what is lost, and what that says of the
+    /// server.
+    fn mend(
+        self,
+        lease: &Lease,
+        letter: &mut Letter<'_>,
+        story: &Story,
+        has_come_back: &mut bool,
+    ) -> Result<Fault, (Lost, Outcome)> {
+        match self {
+            Self::Sent(fault, outcome) => Err((Lost::Sent(fault), outcome)),
+            Self::Stale(fault) if !letter.may_be_lost() || story.tries >= UNSENT_MOST => {
+                // It may have closed an idle connection in that moment; but its client gets nothing.
+                let outcome = judge_fault(&fault);
+                Err((Lost::Sent(fault), outcome))
+            }
+            Self::Unread(fault) => {
+                letter.note_unread();
+                // Once more to this one, by another connection if it closes this; then to others.
+                if !letter.may_be_repeated() {
+                    return Err((Lost::Sent(fault), Outcome::Cancelled));
+                }
+                if !lease.is_reused || *has_come_back {
+                    return Err((Lost::Unsent(fault), Outcome::Cancelled));
+                }
+                *has_come_back = true;
+                Ok(fault)
+            }
+            Self::Stale(fault) | Self::Unsent(fault) => Ok(fault),
+        }
+    }
+}
+
 impl Courier<'_> {
     /// Sends the letter over `lease`; again over new connections while that costs nothing.
     pub(super) async fn try_on(
@@ -69,31 +103,12 @@ impl Courier<'_> {
                     }
                 }
             };
-            let fault = match failed {
-                Failed::Sent(fault, outcome) => {
+            let fault = match failed.mend(&lease, letter, story, &mut has_come_back) {
+                Ok(fault) => fault,
+                Err((lost, outcome)) => {
                     lease.end(outcome);
-                    return Err(Lost::Sent(fault));
+                    return Err(lost);
                 }
-                Failed::Stale(fault) if !letter.may_be_lost() || story.tries >= UNSENT_MOST => {
-                    // It may have closed an idle connection in that moment; but its client gets nothing.
-                    lease.end(judge_fault(&fault));
-                    return Err(Lost::Sent(fault));
-                }
-                Failed::Unread(fault) => {
-                    letter.note_unread();
-                    // Once more to this one, by another connection if it closes this; then to others.
-                    if !letter.may_be_repeated() {
-                        lease.end(Outcome::Cancelled);
-                        return Err(Lost::Sent(fault));
-                    }
-                    if !lease.is_reused || has_come_back {
-                        lease.end(Outcome::Cancelled);
-                        return Err(Lost::Unsent(fault));
-                    }
-                    has_come_back = true;
-                    fault
-                }
-                Failed::Stale(fault) | Failed::Unsent(fault) => fault,
             };
             // Its server closed an idle connection: that says nothing, and another one may do.
             let chosen = Chosen::of(&mut lease);
