@@ -6,11 +6,13 @@
 
 mod acceptor;
 mod clients;
+mod difference;
 mod engine;
 pub mod force;
 pub mod memory;
 mod outliers;
 mod rate;
+mod shared;
 pub mod standing;
 mod start;
 mod threads;
@@ -22,13 +24,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use risefall::judge::Judge;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::admin::operator::Operator;
 use crate::net::inherit::{self, Heirloom, Inherited};
@@ -38,11 +39,9 @@ use crate::net::resolve::dns::DnsNames;
 use crate::plan::Plan;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::counters::Counters;
-use crate::upstream::check::Checks;
-use crate::upstream::evidence::Evidences;
-use clients::Clients;
-use force::Difference;
+use difference::Difference;
 pub use force::{Changes, InForce, Listener};
+use shared::Shared;
 pub use start::{start, start_with};
 pub(crate) use upkeep::now_s;
 use worker::Command;
@@ -50,21 +49,25 @@ use worker::Command;
 /// A proxy that runs. Dropping it without [`Running::join`] leaves it running.
 #[derive(Debug)]
 pub struct Running {
-    force: Arc<ArcSwap<InForce>>,
-    counters: Arc<[Arc<Counters>]>,
-    /// That another plan is in force, for upkeep that need not wait for its next look.
-    renewed: Arc<Notify>,
+    shared: Arc<Shared>,
     workers: Vec<mpsc::UnboundedSender<Command>>,
-    admin: Option<SocketAddr>,
-    admin_path: Option<PathBuf>,
-    admin_error: Option<String>,
-    admin_copy: Option<OwnedFd>,
+    admin: AdminEnd,
     leaving: watch::Sender<bool>,
     order: watch::Sender<Order>,
     /// Tells the admin API before the workers are told.
     draining: watch::Sender<bool>,
-    cut: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// Where the admin API is had; all `None` if there is to be none.
+#[derive(Debug, Default)]
+struct AdminEnd {
+    address: Option<SocketAddr>,
+    path: Option<PathBuf>,
+    /// For a process that takes over.
+    copy: Option<OwnedFd>,
+    /// Why it cannot be had.
+    error: Option<String>,
 }
 
 /// Ends a proxy that somebody else waits for.
@@ -137,22 +140,6 @@ enum Order {
 /// Held by a worker while it lives; when all are dropped, the admin API ends. Nothing is sent.
 type Alive = mpsc::Sender<Infallible>;
 
-/// What every worker is given.
-struct Shared {
-    /// Read by each worker through a cache of its own, so that a connection's start writes no line
-    /// that another core reads.
-    force: Arc<ArcSwap<InForce>>,
-    names: Arc<dyn Names>,
-    access: Option<AccessLog>,
-    clients: Arc<Clients>,
-    memory: Arc<memory::Guard>,
-    evidences: Arc<Evidences>,
-    checks: Arc<Checks>,
-    renewed: Arc<Notify>,
-    counters: Arc<[Arc<Counters>]>,
-    cut: Arc<AtomicUsize>,
-}
-
 /// What a proxy is given beside its plan, and what outlives every plan.
 #[derive(Clone)]
 pub struct Services {
@@ -199,7 +186,7 @@ impl Running {
         plan: Plan,
         judge: Arc<dyn Judge>,
     ) -> Result<Changes, ReloadError> {
-        let now = self.force.load_full();
+        let now = self.in_force();
         if *self.order.borrow() != Order::Serve {
             return Err(ReloadError::Stopping);
         }
@@ -217,28 +204,23 @@ impl Running {
             listeners,
             bound,
             removed,
-        } = Difference::of(&plan, &now.listeners, self.admin, &mut Inherited::default())
-            .map_err(ReloadError::Bind)?;
-        let addresses = |all: &[Listener]| all.iter().map(|one| one.address).collect::<Vec<_>>();
+        } = Difference::of(
+            &plan,
+            &now.listeners,
+            self.admin.address,
+            &mut Inherited::default(),
+        )
+        .map_err(ReloadError::Bind)?;
         let changes = Changes {
             added: bound.iter().map(|(_, bound)| bound.address).collect(),
             kept: listeners.len() - bound.len(),
-            removed: addresses(&removed),
+            removed: removed.iter().map(|one| one.address).collect(),
             generation: now.generation + 1,
         };
         let drain = plan.timeouts.drain;
-        self.force.store(Arc::new(InForce {
-            own: addresses(&listeners)
-                .into_iter()
-                .chain(self.admin)
-                .collect(),
-            listeners,
-            judge,
-            tallies: force::tallies(&plan, &now.tallies),
-            plan: Arc::new(plan),
-            generation: changes.generation,
-        }));
-        self.renewed.notify_one();
+        let next = now.next(plan, judge, listeners, self.admin.address);
+        self.shared.force.store(Arc::new(next));
+        self.shared.renewed.notify_one();
         self.give_out(bound);
         let ids: Vec<_> = removed.iter().map(|one| one.id).collect();
         self.close(&ids, drain).await;
@@ -282,7 +264,7 @@ impl Running {
             let _ = worker.send(Command::Lend(lent.clone()));
         }
         drop(lent);
-        let force = self.force.load_full();
+        let force = self.in_force();
         let mut listeners = Vec::new();
         while let Some((id, socket)) = all.recv().await {
             let listener = force.listeners.iter().find(|one| one.id == id);
@@ -292,7 +274,7 @@ impl Running {
                 socket: socket.into(),
             }));
         }
-        let admin = self.admin_copy.as_ref();
+        let admin = self.admin.copy.as_ref();
         Inherited {
             listeners,
             admin: admin.and_then(|socket| inherit::copy(socket).ok()),
@@ -302,45 +284,45 @@ impl Running {
     /// Leaves the admin API to the process that has taken over. What is asked from now on is asked
     /// of that one.
     pub fn leave_admin(&mut self) {
-        self.admin_copy = None;
+        self.admin.copy = None;
         self.leaving.send_replace(true);
     }
 
     /// What is in force now.
     #[must_use]
     pub fn in_force(&self) -> Arc<InForce> {
-        self.force.load_full()
+        self.shared.force.load_full()
     }
 
     /// Each worker's counts.
     #[must_use]
     pub fn counters(&self) -> &[Arc<Counters>] {
-        &self.counters
+        &self.shared.counters
     }
 
     /// Where the forward proxies listen, with the ports that the system chose.
     #[must_use]
     pub fn forward_addresses(&self) -> Vec<SocketAddr> {
-        let force = self.force.load();
+        let force = self.shared.force.load();
         force.listeners.iter().map(|one| one.address).collect()
     }
 
     /// Where the admin API listens, if it does.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin
+        self.admin.address
     }
 
     /// The path of the socket on which the admin API listens, if it does.
     #[must_use]
     pub fn admin_path(&self) -> Option<&Path> {
-        self.admin_path.as_deref()
+        self.admin.path.as_deref()
     }
 
     /// Why there is no admin API although the plan has one.
     #[must_use]
     pub fn admin_error(&self) -> Option<&str> {
-        self.admin_error.as_deref()
+        self.admin.error.as_deref()
     }
 
     /// Says that it is not ready any more, and goes on.
@@ -382,7 +364,7 @@ impl Running {
             let _ = thread.join();
         }
         Stopped {
-            cut: self.cut.load(Ordering::Relaxed),
+            cut: self.shared.cut.load(Ordering::Relaxed),
         }
     }
 
@@ -398,10 +380,10 @@ impl Running {
     ///
     /// Dropping it leaves the workers as they are, with nobody to order them.
     pub async fn stopped(self) -> Stopped {
-        let cut = Arc::clone(&self.cut);
+        let shared = Arc::clone(&self.shared);
         let joined = tokio::task::spawn_blocking(move || self.join()).await;
         joined.unwrap_or_else(|_| Stopped {
-            cut: cut.load(Ordering::Relaxed),
+            cut: shared.cut.load(Ordering::Relaxed),
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -15,8 +14,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use super::shared::Shared;
 use super::worker::{self, Command};
-use super::{Alive, Order, Shared};
+use super::{AdminEnd, Alive, Order};
 use crate::admin::{self, Report};
 use crate::net::inherit;
 use crate::net::listen::{self, Bound};
@@ -47,15 +47,11 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// Starts that many.
-    pub(super) fn start(
-        workers: usize,
-        shared: &Arc<Shared>,
-        orders: &watch::Receiver<Order>,
-    ) -> io::Result<Self> {
+    /// Starts one for each of the counters that are shared.
+    pub(super) fn start(shared: &Arc<Shared>, orders: &watch::Receiver<Order>) -> io::Result<Self> {
         let (alive, all_ended) = mpsc::channel(1);
         let (mut threads, mut senders) = (Vec::new(), Vec::new());
-        for index in 0..workers {
+        for index in 0..shared.counters.len() {
             let (sender, commands) = mpsc::unbounded_channel();
             senders.push(sender);
             let (shared, orders, alive) = (Arc::clone(shared), orders.clone(), alive.clone());
@@ -108,24 +104,26 @@ impl Door {
         }
     }
 
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(bound) => Some(bound.address),
-            Self::Unix(..) => None,
+    pub(super) fn end(&self) -> AdminEnd {
+        let (address, copy) = match self {
+            Self::Tcp(bound) => (
+                Some(bound.address),
+                bound.sockets.first().map(inherit::copy),
+            ),
+            Self::Unix(socket, _) => (None, Some(inherit::copy(socket))),
+        };
+        AdminEnd {
+            address,
+            path: self.path(),
+            copy: copy.and_then(Result::ok),
+            error: None,
         }
     }
 
-    pub(super) fn path(&self) -> Option<PathBuf> {
+    fn path(&self) -> Option<PathBuf> {
         match self {
             Self::Tcp(_) => None,
             Self::Unix(_, path) => Some(path.clone()),
-        }
-    }
-
-    pub(super) fn copy(&self) -> Option<OwnedFd> {
-        match self {
-            Self::Tcp(bound) => inherit::copy(bound.sockets.first()?).ok(),
-            Self::Unix(socket, _) => inherit::copy(socket).ok(),
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use risefall::check::Failure;
 use risefall::{Cause, Registry, State, Transition, Transitions};
 
-use super::Shared;
 use super::force::InForce;
+use super::shared::Shared;
 use crate::net::tls::{Identity, refresh_all};
 use crate::plan::Upstream;
 use crate::serve::context::Context;
