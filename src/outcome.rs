@@ -58,6 +58,8 @@ pub enum Cause {
     RateLimited,
     /// Too many of its answers were failures, for themselves or beside those of its group.
     Outlier,
+    /// It answered what cannot be read as the protocol that is spoken with it.
+    Malformed,
 }
 
 /// What a failure of some cause weighs.
@@ -82,7 +84,7 @@ impl Outcome {
 
 impl Cause {
     /// Every cause.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Reported,
         Self::Refused,
         Self::Reset,
@@ -95,6 +97,7 @@ impl Cause {
         Self::Slow,
         Self::RateLimited,
         Self::Outlier,
+        Self::Malformed,
     ];
 
     /// The word that configuration, metrics and snapshots use: `timed_out`.
@@ -113,6 +116,7 @@ impl Cause {
             Self::Slow => "slow",
             Self::RateLimited => "rate_limited",
             Self::Outlier => "outlier",
+            Self::Malformed => "malformed",
         }
     }
 
@@ -153,6 +157,7 @@ impl Cause {
             Self::Slow => 10,
             Self::RateLimited => 11,
             Self::Outlier => 12,
+            Self::Malformed => 13,
         }
     }
 
@@ -169,6 +174,7 @@ impl fmt::Display for Cause {
             Self::BadGateway => "bad gateway",
             Self::ServerError => "server error",
             Self::RateLimited => "rate limited",
+            Self::Malformed => "malformed answer",
             _ => self.name(),
         })
     }

@@ -86,7 +86,7 @@ impl Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        let is_dial = |cause: &Cause| {
+        let counts = |cause: &Cause| {
             !matches!(
                 cause,
                 Cause::BadGateway
@@ -98,7 +98,7 @@ impl Default for Weights {
         };
         Cause::ALL
             .into_iter()
-            .filter(is_dial)
+            .filter(counts)
             .fold(Self(0), |weights, cause| weights.with(cause, Weight::Count))
     }
 }

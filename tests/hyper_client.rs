@@ -249,6 +249,18 @@ async fn a_server_that_hangs_up_on_a_request_is_blamed() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_no_http_is_malformed() {
+    let server = Server::new("SSH-2.0-OpenSSH\r\n").await;
+    let (services, _) = registry();
+    let dials = Registry::new(Policy::default());
+    let layer = HealthLayer::new(services.endpoint(server.address)).classify(HttpStatus::new());
+    let service = layer.layer(client(HealthConnector::new(&dials)));
+    service.oneshot(request(server.address)).await.unwrap_err();
+    let last = services.status(&server.address).last_failure.unwrap();
+    assert_eq!(last.cause, Cause::Malformed);
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_refused_unless_somebody_speaks_tls_over_it() {
     let registry = Registry::new(Policy::default());
     let server = Server::new(FINE).await;

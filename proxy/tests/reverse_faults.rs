@@ -8,6 +8,8 @@
     clippy::unwrap_used
 )]
 
+#[path = "support/admin.rs"]
+mod admin;
 #[path = "support/sites.rs"]
 mod sites;
 mod support;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use admin::{json, metric, with_admin};
 use risefall::{Cause, Policy, State};
 use risefall_proxy::plan::Draft;
 use sites::{
@@ -274,6 +277,48 @@ async fn an_answer_with_two_readings_is_no_answer() {
             proxy.ask(get("/")).await.status(),
             503,
             "it is to blame: {said:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_from_what_broke_off() {
+    for (said, kind, cause) in [
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nab",
+            "malformed",
+            "malformed answer",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n",
+            "malformed",
+            "malformed answer",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab",
+            "reset",
+            "reset",
+        ),
+    ] {
+        let bad = saying(said).await;
+        let proxy = site_by(
+            lasting(|policy| policy.max_fails(1)),
+            &[bad.address],
+            with_admin,
+        );
+        let mut client = proxy.connect().await;
+        let request = with_body("POST", "").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        client.send(request).await;
+        client.rest().await;
+        proxy.lines(1).await;
+        let status = json(&proxy, "/status").await;
+        let found = &status["upstreams"][0]["endpoints"][0]["addresses"][0]["traffic"];
+        assert_eq!(found["last_cause"], cause, "{said:?}: {status}");
+        let series =
+            format!("risefall_upstream_failures_total{{upstream=\"app\",kind=\"{kind}\"}}");
+        assert!(
+            (metric(&proxy, &series).await - 1.0).abs() < 0.1,
+            "{said:?}"
         );
     }
 }

@@ -180,6 +180,7 @@ impl Failure {
             Self::DialTimedOut(_) | Self::TimedOut(_) => Cause::TimedOut,
             Self::Tls(_) => Cause::Tls,
             Self::Closed => Cause::Reset,
+            Self::Malformed(_) => Cause::Malformed,
             Self::Status {
                 found: 502..=504, ..
             } => Cause::BadGateway,

@@ -140,6 +140,8 @@ fn said_by_hyper(error: &hyper::Error) -> Said {
         Said::All(Outcome::Cancelled)
     } else if error.is_timeout() {
         Said::Something(Outcome::Failed(Cause::TimedOut))
+    } else if error.is_parse() {
+        Said::Something(Outcome::Failed(Cause::Malformed))
     } else {
         Said::Something(Outcome::Failed(Cause::Reset))
     }

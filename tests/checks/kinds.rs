@@ -111,7 +111,7 @@ async fn http_1_that_is_wrong_says_why() {
             "SSH-2.0-OpenSSH\r\n",
             http(),
             "no usable answer: it is not HTTP/1",
-            Cause::ServerError,
+            Cause::Malformed,
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nill",
@@ -135,7 +135,7 @@ async fn http_1_that_is_wrong_says_why() {
             &head,
             http(),
             "no usable answer: its head is longer than 16384 bytes or 100 fields",
-            Cause::ServerError,
+            Cause::Malformed,
         ),
     ] {
         let failure = fails(says(said).await, Kind::Http(http), NEVER).await;

@@ -81,7 +81,8 @@ pub struct UpstreamStatus {
     pub requests: u64,
     /// Those that are at its servers now.
     pub in_flight: u64,
-    /// Tries that failed by a server's fault: `connect`, `tls`, `timeout`, `reset` or `status`.
+    /// Tries that failed by a server's fault: `connect`, `tls`, `timeout`, `reset`,
+    /// `malformed` or `status`.
     pub failures: BTreeMap<String, u64>,
     /// Requests that were sent again.
     pub retries: u64,

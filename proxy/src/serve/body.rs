@@ -14,7 +14,7 @@ use crate::error::{Breach, Fault};
 use crate::serve::file::Changed;
 use crate::serve::parts::Feed;
 use crate::serve::session::Session;
-use crate::upstream::judge::{LIED, breach};
+use crate::upstream::judge::{breach, judge_fault};
 use crate::upstream::pool::Lease;
 use crate::upstream::upload::{Progress, clean_trailers};
 
@@ -238,17 +238,16 @@ impl Reply {
             Progress::TooLarge => return session.note_fault(&Fault::TooLarge),
             _ => {}
         }
-        lease.end(LIED);
-        let reason = error.to_string().into();
-        let how = match error {
-            Broken::Origin(error) => breach(error),
-            Broken::Own(_) => Breach::Incomplete,
-        };
-        session.note_fault(&Fault::Broken {
+        let fault = Fault::Broken {
             address: lease.address,
-            how,
-            reason,
-        });
+            how: match error {
+                Broken::Origin(error) => breach(error),
+                Broken::Own(_) => Breach::Incomplete,
+            },
+            reason: error.to_string().into(),
+        };
+        lease.end(judge_fault(&fault));
+        session.note_fault(&fault);
     }
 }
 

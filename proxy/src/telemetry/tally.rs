@@ -44,8 +44,10 @@ pub enum Failure {
     Tls,
     /// There was no answer in time.
     Timeout,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke.
     Reset,
+    /// What came was no HTTP, or none that was asked for.
+    Malformed,
     /// The answer was one of the statuses that count.
     Status,
 }
@@ -211,7 +213,7 @@ fn each<T: Default>(workers: usize) -> Each<T> {
 }
 
 /// The names of [`Failure`].
-pub const FAILURES: [&str; 5] = ["connect", "tls", "timeout", "reset", "status"];
+pub const FAILURES: [&str; 6] = ["connect", "tls", "timeout", "reset", "malformed", "status"];
 
 #[cfg(test)]
 mod tests {
@@ -241,6 +243,9 @@ mod tests {
         let counts = UpstreamCounts::default();
         counts.note_failure(Failure::Status);
         counts.note_failure(Failure::Connect);
-        assert_eq!(counts.failures.each_ref().map(Count::get), [1, 0, 0, 0, 1]);
+        assert_eq!(
+            counts.failures.each_ref().map(Count::get),
+            [1, 0, 0, 0, 0, 1]
+        );
     }
 }

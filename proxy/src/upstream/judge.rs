@@ -34,7 +34,11 @@ pub fn judge_status(status: StatusCode, service: &Service) -> Outcome {
 pub fn judge_fault(fault: &Fault) -> Outcome {
     match fault {
         Fault::HeadTimedOut { .. } => Outcome::Failed(Cause::TimedOut),
-        Fault::Broken { .. } => Outcome::Failed(Cause::Reset),
+        Fault::Broken {
+            how: Breach::Incomplete,
+            ..
+        } => Outcome::Failed(Cause::Reset),
+        Fault::Broken { .. } => MALFORMED,
         Fault::Internal(_) | Fault::Memory => Outcome::LocalFault,
         _ => Outcome::Cancelled,
     }
@@ -95,7 +99,7 @@ pub fn is_unread(error: &hyper::Error) -> bool {
 }
 
 /// What an answer says that breaks the protocol.
-pub const LIED: Outcome = Outcome::Failed(Cause::Reset);
+pub const MALFORMED: Outcome = Outcome::Failed(Cause::Malformed);
 
 #[cfg(test)]
 mod tests {
@@ -136,13 +140,19 @@ mod tests {
         assert_eq!(judge_fault(&Fault::Idle { after }), Outcome::Cancelled);
         let silent = Fault::HeadTimedOut { address, after };
         assert_eq!(judge_fault(&silent), Outcome::Failed(Cause::TimedOut));
-        let reason = "reset".into();
-        let how = Breach::Incomplete;
-        let reset = Fault::Broken {
-            address,
-            how,
-            reason,
-        };
-        assert_eq!(judge_fault(&reset), Outcome::Failed(Cause::Reset));
+        for (how, cause) in [
+            (Breach::Incomplete, Cause::Reset),
+            (Breach::Protocol, Cause::Malformed),
+            (Breach::Head, Cause::Malformed),
+            (Breach::Upgrade, Cause::Malformed),
+        ] {
+            let reason = "said".into();
+            let broken = Fault::Broken {
+                address,
+                how,
+                reason,
+            };
+            assert_eq!(judge_fault(&broken), Outcome::Failed(cause), "{how:?}");
+        }
     }
 }

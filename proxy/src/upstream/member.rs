@@ -213,6 +213,7 @@ fn failure_of(outcome: Outcome) -> Option<Failure> {
         Cause::BadGateway | Cause::ServerError => Some(Failure::Status),
         Cause::TimedOut => Some(Failure::Timeout),
         Cause::Tls => Some(Failure::Tls),
+        Cause::Malformed => Some(Failure::Malformed),
         _ => Some(Failure::Reset),
     }
 }

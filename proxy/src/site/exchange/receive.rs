@@ -11,7 +11,7 @@ use crate::serve::headers::{self as hop, Seen};
 use crate::site::rules::Ready;
 use crate::site::upgrade::{self, Switched};
 use crate::site::{headers, rewrite, sticky};
-use crate::upstream::judge::LIED;
+use crate::upstream::judge::MALFORMED;
 use crate::upstream::pool::Lease;
 use crate::upstream::send::{Answer, Story};
 use crate::upstream::upload::trim_values;
@@ -49,7 +49,7 @@ impl Exchange<'_> {
         };
         if let Err(reason) = framed {
             let address = lease.address;
-            lease.end(LIED);
+            lease.end(MALFORMED);
             let (how, reason) = (Breach::Protocol, reason.into());
             return Err(Fault::Broken {
                 address,
@@ -113,7 +113,7 @@ impl Exchange<'_> {
         };
         let Some(said) = said.filter(is_asked) else {
             let address = lease.address;
-            lease.end(LIED);
+            lease.end(MALFORMED);
             let how = Breach::Upgrade;
             let reason = "it switched to a protocol that nobody asked for".into();
             return Err(Fault::Broken {
