@@ -142,6 +142,14 @@ pub enum Fault {
         /// The group.
         upstream: Box<str>,
     },
+    /// So many requests wait for a server of a group that one more may not.
+    #[error("the queue of upstream {upstream} is full: {limit} requests wait")]
+    QueueFull {
+        /// The group.
+        upstream: Box<str>,
+        /// How many may.
+        limit: usize,
+    },
     /// Nobody here serves that host.
     #[error("no site is for this host")]
     UnknownHost,

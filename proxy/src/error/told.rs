@@ -48,6 +48,7 @@ impl Fault {
             | Self::Parent { .. }
             | Self::NoServer { .. }
             | Self::Full { .. }
+            | Self::QueueFull { .. }
             | Self::Tls { .. }
             | Self::Broken { .. } => Side::Upstream,
         }
@@ -73,7 +74,8 @@ impl Fault {
             | Self::Memory
             | Self::Exhausted(_)
             | Self::NoServer { .. }
-            | Self::Full { .. } => 503,
+            | Self::Full { .. }
+            | Self::QueueFull { .. } => 503,
             // What the client might do about it is told; that we are not known there is not.
             Self::Parent { status, .. } => match status {
                 403 | 503 | 504 => *status,
@@ -111,7 +113,7 @@ impl Fault {
             } => "tls_certificate_error",
             Self::Tls { .. } => "tls_protocol_error",
             Self::NoServer { .. } => "destination_unavailable",
-            Self::Full { .. } => "connection_limit_reached",
+            Self::Full { .. } | Self::QueueFull { .. } => "connection_limit_reached",
             Self::Method(_) | Self::Stranger { .. } => "http_request_denied",
             Self::Loop { .. } => "proxy_loop_detected",
             Self::Prohibited { .. } => "destination_ip_prohibited",
@@ -169,7 +171,11 @@ impl Fault {
                 soonest.min().map(whole_seconds)
             }
             Self::NoServer { retry_in, .. } => Some(retry_in.map_or(1, whole_seconds)),
-            Self::Limit { .. } | Self::Memory | Self::Exhausted(_) | Self::Full { .. } => Some(1),
+            Self::Limit { .. }
+            | Self::Memory
+            | Self::Exhausted(_)
+            | Self::Full { .. }
+            | Self::QueueFull { .. } => Some(1),
             _ => None,
         }
     }
@@ -270,4 +276,21 @@ impl Breach {
 fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_millis().div_ceil(1000);
     u64::try_from(seconds).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_names_its_upstream_and_fills_no_log() {
+        let upstream = "app".into();
+        let fault = Fault::QueueFull { upstream, limit: 7 };
+        let said = "the queue of upstream app is full: 7 requests wait";
+        assert_eq!(fault.to_string(), said);
+        assert_eq!((fault.status(), fault.retry_after()), (503, Some(1)));
+        assert_eq!(fault.token(), "connection_limit_reached");
+        assert_eq!(fault.level(), tracing::Level::DEBUG);
+        assert_eq!(fault.hint(), None, "strangers learn nothing of it");
+    }
 }

@@ -145,8 +145,8 @@ impl Courier<'_> {
             None => {
                 let place = queue.enter().map_err(|full| {
                     counts.queue_full.bump();
-                    Fault::Limit {
-                        what: "requests that wait for a server",
+                    Fault::QueueFull {
+                        upstream: self.upstream.name().into(),
                         limit: full.limit,
                     }
                 })?;
