@@ -71,7 +71,7 @@ pub struct CertificateStatus {
 }
 
 /// One group of servers. Counts are those of all workers, since the start.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct UpstreamStatus {
     /// Its name.
     pub name: String,
@@ -136,6 +136,8 @@ pub struct EndpointStatus {
     pub checks: Option<u64>,
     /// Those of them that it did not pass.
     pub checks_failed: Option<u64>,
+    /// Why its name was not found when a worker last looked it up; then the last addresses stay.
+    pub lookup_error: Option<String>,
     /// Where it is: one if it is an address, else what its name was last found to be, by whichever
     /// worker looked; none if none has looked yet.
     pub addresses: Vec<ServerStatus>,
@@ -248,9 +250,12 @@ impl Report {
     fn endpoint(&self, force: &InForce, upstream: &Upstream, server: &Server) -> EndpointStatus {
         let written = server.to_string();
         let fixed = server.target.address();
-        let found = match fixed {
-            Some(address) => vec![address],
-            None => force.tallies.found(upstream.name(), &written),
+        let (found, error) = match fixed {
+            Some(address) => (vec![address], None),
+            None => {
+                let found = force.tallies.found(upstream.name(), &written);
+                (found.addresses, found.error)
+            }
         };
         let most = force.judge_of(upstream).policy().max_fails();
         let addresses = found.into_iter().map(|address| {
@@ -267,6 +272,7 @@ impl Report {
             weight: server.weight,
             backup: server.is_backup,
             status: dial.filter(|_| fixed.is_some()),
+            lookup_error: error.map(Into::into),
             addresses,
         }
     }

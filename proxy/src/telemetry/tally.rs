@@ -69,16 +69,27 @@ pub struct Service {
     pub counts: Arc<SiteCounts>,
 }
 
-/// The addresses of a group's servers, as the worker that looked last has found them.
+/// Where a group's servers are, as the worker that looked last has found them.
 #[derive(Debug, Default)]
-pub struct Found(ArcSwap<Vec<(Box<str>, SocketAddr)>>);
+pub struct Found(ArcSwap<Vec<Finding>>);
+
+/// What is known of where one server is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Finding {
+    /// As the configuration calls it.
+    pub server: Box<str>,
+    /// Where it was last found.
+    pub addresses: Vec<SocketAddr>,
+    /// Why it was not found when it was last looked up.
+    pub error: Option<Box<str>>,
+}
 
 /// Where one worker tells of one group of servers.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// What it counts.
     pub counts: Arc<UpstreamCounts>,
-    /// Which addresses it finds.
+    /// Where it finds them.
     pub found: Arc<Found>,
 }
 
@@ -111,17 +122,17 @@ impl SiteCounts {
 }
 
 impl Found {
-    /// Tells servers, as the configuration calls them, and their addresses.
-    pub fn tell(&self, found: Vec<(Box<str>, SocketAddr)>) {
+    /// Tells of all servers.
+    pub fn tell(&self, found: Vec<Finding>) {
         self.0.store(Arc::new(found));
     }
 
-    /// The addresses of `server`; none while nobody has looked.
+    /// What is known of `server`; nothing while nobody has looked.
     #[must_use]
-    pub fn of(&self, server: &str) -> Vec<SocketAddr> {
+    pub fn of(&self, server: &str) -> Finding {
         let found = self.0.load();
-        let meant = found.iter().filter(|(known, _)| **known == *server);
-        meant.map(|(_, address)| *address).collect()
+        let mut meant = found.iter().filter(|known| *known.server == *server);
+        meant.next().cloned().unwrap_or_default()
     }
 }
 
@@ -200,11 +211,11 @@ impl Tallies {
             .sum()
     }
 
-    /// The addresses that a server of an upstream was last found at.
+    /// Where a server of an upstream was last found.
     #[must_use]
-    pub fn found(&self, upstream: &str, server: &str) -> Vec<SocketAddr> {
+    pub fn found(&self, upstream: &str, server: &str) -> Finding {
         let known = self.upstreams.get(upstream);
-        known.map_or_else(Vec::new, |(_, found)| found.of(server))
+        known.map_or_else(Finding::default, |(_, found)| found.of(server))
     }
 }
 

@@ -259,6 +259,7 @@ impl Group {
             Some(failures) => tracing::debug!(upstream = self.parts.name, %server, said, failures,
                 "a server is still not found"),
         }
+        self.tell_found();
         let ended = self.names.ended.get() + 1;
         self.names.ended.set(ended);
         if self.is_ready() {
@@ -292,10 +293,7 @@ impl Group {
             self.confirm();
             return;
         }
-        self.parts
-            .tally
-            .found
-            .tell(self.names.lookups.borrow().found());
+        self.tell_found();
         let evidence = self.parts.service.as_ref();
         if let Some(evidence) = evidence.or(self.parts.checked.as_ref()) {
             let presence = Rc::new(evidence.enter(Found {
@@ -315,6 +313,12 @@ impl Group {
         let members = Members::new(sets, spots, self.parts.balance, own, fails_open);
         self.members.replace(Some(Rc::new(members)));
         self.queue.call();
+    }
+
+    /// Tells whoever looks at the status where the servers are.
+    fn tell_found(&self) {
+        let found = self.names.lookups.borrow().found();
+        self.parts.tally.found.tell(found);
     }
 
     /// Who is a member by what this group knows. Until that is the whole, those stay that were: what

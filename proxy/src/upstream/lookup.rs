@@ -12,6 +12,7 @@ use super::group::Server;
 use crate::error::Fault;
 use crate::net::resolve::{Found, Offer, Resolver, Service};
 use crate::proto::{Host, Target};
+use crate::telemetry::tally::Finding;
 
 /// The servers of one group, in their order.
 pub(super) struct Lookups {
@@ -185,12 +186,12 @@ impl Lookups {
         spots
     }
 
-    /// What is known of each server: its addresses, by what the configuration calls it.
-    pub(super) fn found(&self) -> Vec<(Box<str>, SocketAddr)> {
-        let all = self.all.iter().flat_map(|one| {
-            let name: Box<str> = one.server.to_string().into();
-            let last = one.last.iter();
-            last.map(move |(_, spot)| (name.clone(), spot.address))
+    /// What is known of where each server is.
+    pub(super) fn found(&self) -> Vec<Finding> {
+        let all = self.all.iter().map(|one| Finding {
+            server: one.server.to_string().into(),
+            addresses: one.last.iter().map(|(_, spot)| spot.address).collect(),
+            error: one.fault.as_ref().map(|fault| fault.to_string().into()),
         });
         all.collect()
     }

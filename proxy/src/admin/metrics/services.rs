@@ -184,9 +184,10 @@ pub(super) fn checks(report: &Report, out: &mut Out<'_>) -> fmt::Result {
     out.gauge("checks_in_flight", help, in_flight as u64)
 }
 
-/// One that was not looked up yet is not known to be down.
+/// One that was not looked up yet is not known to be down; one that is found nowhere is.
 fn is_up(server: &EndpointStatus) -> bool {
-    server.addresses.is_empty() || server.addresses.iter().any(|one| one.eligible)
+    let is_unknown = server.addresses.is_empty() && server.lookup_error.is_none();
+    is_unknown || server.addresses.iter().any(|one| one.eligible)
 }
 
 /// Whether one of the server's addresses is up by that word; `None` if it says nothing.

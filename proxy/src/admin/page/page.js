@@ -14,6 +14,7 @@ const SVG = "http://www.w3.org/2000/svg";
 // Of each state: its name, its kind (a colour), its shape, and what it means.
 const STATES = {
   down: ["Down", "bad", "M6 11 11 2H1Z", "It is not dialled now."],
+  not_found: ["Not found", "bad", "M1 3 3 1 6 4 9 1 11 3 8 6 11 9 9 11 6 8 3 11 1 9 4 6Z", "Its name leads nowhere."],
   forced_down: ["Forced down", "bad", "M6 12 11 4H1ZM1 0h10v2H1Z", "An operator said that it is not to be dialled."],
   suspect: ["Suspect", "warn", "M6 0 12 6 6 12 0 6Z", "Its dials have been silent for longer than usual: better ones come first."],
   probe_due: ["Probe due", "wait", "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1ZM6 3a3 3 0 1 1 0 6A3 3 0 1 1 6 3Z", "Its down time is over: the next request tries it."],
@@ -397,8 +398,9 @@ function grouped() {
 
 // The addresses of one server, each with the word that keeps it from being used, else that of its dials.
 function entriesOf(endpoint, known) {
-  const { address: server, weight, backup } = endpoint;
+  const { address: server, weight, backup, lookup_error: error } = endpoint;
   const found = list(endpoint.addresses);
+  if (!found.length && error) return [{ address: server, weight, backup, status: { state: "not_found", is_down: true }, reason: error }];
   if (!found.length) return [{ ...endpoint, status: endpoint.status ?? known.get(server) ?? { state: "up" } }];
   return found.map((one) => {
     const said = [["dials", one.dial], ["traffic", one.traffic], ["checks", one.check]].filter(([, word]) => word);
@@ -689,10 +691,10 @@ function renderDetails(status) {
   for (const group of grouped()) {
     const entry = group.name && group.entries.find((one) => one.address === selected);
     if (entry) facts.push(["Upstream", `${group.name}, weight ${entry.weight ?? 1}${entry.backup ? ", backup" : ""}`]);
-    if (!entry?.said) continue;
-    for (const [by, word] of entry.said.slice(1)) facts.push([`By ${by} of ${group.name}`, stateOf(word.state)[0]]);
+    if (!entry) continue;
+    for (const [by, word] of list(entry.said).slice(1)) facts.push([`By ${by} of ${group.name}`, stateOf(word.state)[0]]);
     if (entry.checks) facts.push([`Checks of ${group.name}`, checked(entry.checks)]);
-    facts.push([`In ${group.name}`, entry.reason]);
+    if (entry.reason) facts.push([`In ${group.name}`, entry.reason]);
   }
   fillAll($("panel-facts"), facts, () => make("div", "", make("dt"), make("dd")), (item, [name, value]) => {
     say(item.firstChild, name);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{aligned, words};
 use crate::admin::service::{
-    CertificateStatus, GroupStatus, ListenerStatus, ServerStatus, SiteStatus, UpstreamStatus,
+    CertificateStatus, EndpointStatus, GroupStatus, ListenerStatus, ServerStatus, SiteStatus,
+    UpstreamStatus,
 };
 use crate::admin::status::ProxyStatus;
 use crate::units;
@@ -122,18 +123,11 @@ fn servers(all: &[UpstreamStatus]) -> String {
     for upstream in all {
         for server in &upstream.endpoints {
             let backup = if server.backup { " (backup)" } else { "" };
-            let row = |server: String, found: Option<&ServerStatus>| {
-                let server = format!("{server}{backup}");
-                let [used, dial, traffic, check, why] = found.map_or_else(unknown, standing);
-                [
-                    upstream.name.clone(),
-                    server,
-                    used,
-                    dial,
-                    traffic,
-                    check,
-                    why,
-                ]
+            let row = |name: String, found: Option<&ServerStatus>| {
+                let name = format!("{name}{backup}");
+                let [used, dial, traffic, check, why] =
+                    found.map_or_else(|| unknown(server), |found| standing(server, found));
+                [upstream.name.clone(), name, used, dial, traffic, check, why]
             };
             if server.addresses.is_empty() {
                 rows.push(row(server.address.clone(), None));
@@ -151,7 +145,7 @@ fn servers(all: &[UpstreamStatus]) -> String {
     aligned(&rows)
 }
 
-fn standing(one: &ServerStatus) -> [String; 5] {
+fn standing(server: &EndpointStatus, one: &ServerStatus) -> [String; 5] {
     let word = |word| {
         let mut said = one.words().filter(|(name, _)| *name == word);
         said.next()
@@ -159,23 +153,25 @@ fn standing(one: &ServerStatus) -> [String; 5] {
     };
     let used = if one.eligible { "yes" } else { "no" };
     let is_plain = one.share_percent >= 100 && !one.words().any(|(_, word)| word.is_down);
-    let why = if one.eligible && is_plain {
-        ""
-    } else {
-        &one.reason
-    };
+    let reason = (!one.eligible || !is_plain).then_some(&one.reason);
+    let lookup = (server.lookup_error.as_ref()).map(|error| format!("its last address; {error}"));
+    let why: Vec<_> = reason.cloned().into_iter().chain(lookup).collect();
     [
         used.to_owned(),
         word("dial"),
         word("traffic"),
         word("check"),
-        why.to_owned(),
+        why.join("; "),
     ]
 }
 
-/// Nobody has looked it up yet.
-fn unknown() -> [String; 5] {
-    ["-", "-", "-", "-", "not looked up yet"].map(String::from)
+/// Nobody has found it.
+fn unknown(server: &EndpointStatus) -> [String; 5] {
+    let (used, why) = match &server.lookup_error {
+        Some(error) => ("no", error.as_str()),
+        None => ("-", "not looked up yet"),
+    };
+    [used, "-", "-", "-", why].map(String::from)
 }
 
 fn upstreams(all: &[UpstreamStatus]) -> String {
@@ -275,3 +271,58 @@ fn some(all: &[String]) -> String {
 
 /// Names in one row.
 const NAMES_MOST: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shown(lookup_error: &Value, addresses: &Value) -> String {
+        let endpoint: EndpointStatus = serde_json::from_value(json!({
+            "address": "app.internal:80", "weight": 1, "backup": false, "status": null,
+            "checks": null, "checks_failed": null, "lookup_error": lookup_error,
+            "addresses": addresses,
+        }))
+        .unwrap();
+        let upstream = UpstreamStatus {
+            name: "app".to_owned(),
+            endpoints: vec![endpoint],
+            ..UpstreamStatus::default()
+        };
+        servers(&[upstream])
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_is_told_from_one_that_nobody_has_asked_for() {
+        let error = "name app.internal not resolved: no such name";
+        for (error, line) in [
+            (
+                Value::Null,
+                "app  app.internal:80  -  -  -  -  not looked up yet".to_owned(),
+            ),
+            (
+                json!(error),
+                format!("app  app.internal:80  no  -  -  -  {error}"),
+            ),
+        ] {
+            let shown = shown(&error, &json!([]));
+            let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(words(shown.lines().nth(1).unwrap()), words(&line));
+        }
+        let address = json!({
+            "address": "10.0.0.1:80", "is_down": false, "state": "up", "failures": 0, "trips": 0,
+            "successes": 0, "last_cause": null, "last_failure_age_ms": null, "retry_in_ms": null,
+            "usual_connect_ms": null,
+        });
+        let found = json!([{
+            "address": "10.0.0.1:80", "eligible": true, "reason": "up", "dial": address,
+            "traffic": null, "check": null, "check_report": null, "share_percent": 100,
+        }]);
+        let shown = shown(&json!(error), &found);
+        assert!(
+            shown.contains(&format!("its last address; {error}")),
+            "{shown}"
+        );
+    }
+}

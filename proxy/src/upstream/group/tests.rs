@@ -7,6 +7,7 @@ use risefall::{Policy, Registry};
 
 use super::*;
 use crate::net::resolve::Names;
+use crate::telemetry::tally::Finding;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -133,6 +134,23 @@ async fn what_stays_is_kept_and_a_name_that_is_lost_keeps_its_addresses() {
     let (third, is_told) = known(&[]).await;
     assert!(!is_told);
     assert_eq!(third.all().count(), 2);
+    // The status tells so, until it is found again where it was.
+    let told = || group.parts.tally.found.of("app.internal:80");
+    let error = told().error.unwrap();
+    assert!(error.contains("no such name"), "{error}");
+    assert_eq!(told().addresses, [one, three]);
+    assert!(!known(&[three, one]).await.1);
+    assert_eq!(told().error, None);
+}
+
+#[tokio::test]
+async fn a_name_that_never_was_found_is_told_so() {
+    let server = server("app.internal:80", false);
+    let (group, _) = group(vec![server.clone()]);
+    let told = || group.parts.tally.found.of("app.internal:80");
+    assert_eq!(told(), Finding::default());
+    group.look_up(0, &server, &resolver(&Arc::default())).await;
+    assert!(told().error.is_some() && told().addresses.is_empty());
 }
 
 #[tokio::test]
