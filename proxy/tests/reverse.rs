@@ -40,6 +40,28 @@ async fn a_server_is_told_who_asks_and_for_what_host() {
 }
 
 #[tokio::test]
+async fn max_forwards_ends_at_zero_and_counts_down_before() {
+    let origin = Origin::echo().await;
+    let proxy = site_of(&[origin.address], |_| ());
+    let asked = |method, left| {
+        format!("{method} / HTTP/1.1\r\nHost: shop.example\r\nMax-Forwards: {left}\r\n\r\n")
+    };
+    let ours = proxy.ask(asked("OPTIONS", "0")).await;
+    assert_eq!(ours.status(), 200);
+    assert!(ours.field("allow").ends_with(", OPTIONS"));
+    let trace = proxy.ask(asked("TRACE", "0")).await;
+    assert_eq!(trace.status(), 405);
+    assert!(trace.field("allow").ends_with(", OPTIONS"));
+    assert_eq!(proxy.ask(asked("OPTIONS", "many")).await.status(), 400);
+    assert_eq!(origin.connections(), 0);
+    let theirs = proxy.ask(asked("OPTIONS", "3")).await;
+    assert_eq!(field(theirs.text(), "max-forwards"), Some("2"));
+    // For other methods it means nothing (RFC 9110 §7.6.2).
+    let theirs = proxy.ask(asked("GET", "0")).await;
+    assert_eq!(field(theirs.text(), "max-forwards"), Some("0"));
+}
+
+#[tokio::test]
 async fn a_colon_without_a_port_is_no_part_of_the_host() {
     let origin = Origin::echo().await;
     let proxy = site_of(&[origin.address], |_| ());

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -16,6 +16,7 @@ use crate::forward::Visit;
 use crate::net::stream::Stream;
 use crate::proto::Target;
 use crate::serve::body::Reply;
+use crate::serve::forwards::Forwards;
 use crate::serve::session::{Phase, Session};
 use crate::serve::{answer, headers};
 use crate::upstream::dial::Dialled;
@@ -116,9 +117,14 @@ async fn forward(visit: &Visit, request: Request<Incoming>) -> Result<Response<R
         return for_ourselves(session, &parts);
     }
     check_uri(&parts.uri)?;
-    if let Some(answer) = count_forwards(session, &mut parts)? {
-        return Ok(answer);
+    let forwards = Forwards::of(&parts.method, &parts.headers)?;
+    if forwards == Forwards::Over {
+        return match parts.method {
+            Method::OPTIONS => Ok(answer::options(answer::METHODS, session)),
+            _ => Err(Fault::Method("this proxy does not answer TRACE itself")),
+        };
     }
+    forwards.write(&mut parts.headers);
     headers::to_origin(&mut parts.headers, parts.version, &parts.uri);
     parts.version = Version::HTTP_11;
     // Holds what the engine would need to switch protocols; this hop does not.
@@ -333,7 +339,7 @@ fn reply(
 /// A request whose target is this proxy itself.
 fn for_ourselves(session: &Rc<Session>, parts: &Parts) -> Result<Response<Reply>, Fault> {
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-        return Ok(answer::options(session));
+        return Ok(answer::options(answer::METHODS, session));
     }
     Err(bad_request(
         "this is a forward proxy, not a web server: set it as the proxy of your client, \
@@ -361,32 +367,6 @@ fn check_uri(uri: &Uri) -> Result<(), Fault> {
         ));
     }
     Ok(())
-}
-
-/// `Max-Forwards` (RFC 9110 §7.6.2): at 0 the request is for us, else one less.
-fn count_forwards(
-    session: &Rc<Session>,
-    parts: &mut Parts,
-) -> Result<Option<Response<Reply>>, Fault> {
-    if parts.method != Method::OPTIONS && parts.method != Method::TRACE {
-        return Ok(None);
-    }
-    let Some(left) = parts.headers.get(&MAX_FORWARDS) else {
-        return Ok(None);
-    };
-    let left = left.to_str().ok().and_then(|left| left.parse::<u32>().ok());
-    match left {
-        None => Err(bad_request("found a Max-Forwards that is not a number")),
-        Some(0) if parts.method == Method::OPTIONS => Ok(Some(answer::options(session))),
-        // The trace would show what other hops have added for this one alone.
-        Some(0) => Err(Fault::Method("this proxy does not answer TRACE itself")),
-        Some(left) => {
-            parts
-                .headers
-                .insert(MAX_FORWARDS, HeaderValue::from(left - 1));
-            Ok(None)
-        }
-    }
 }
 
 /// What follows the authority (RFC 9112 §3.2.1).
@@ -439,4 +419,3 @@ fn bad_request(hint: &'static str) -> Fault {
 }
 
 const HTTP_PORT: u16 = 80;
-const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");

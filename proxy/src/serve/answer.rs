@@ -31,11 +31,11 @@ pub(crate) fn fault(fault: &Fault, session: &Rc<Session>) -> Response<Reply> {
 }
 
 /// Tells a client of ours which methods it may use.
-pub(crate) fn options(session: &Rc<Session>) -> Response<Reply> {
+pub(crate) fn options(allowed: &'static str, session: &Rc<Session>) -> Response<Reply> {
     let mut response = Response::new(Reply::text("", session));
     response
         .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(METHODS));
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
@@ -78,7 +78,8 @@ fn proxy_status(token: &str, details: &str) -> String {
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const TEXT: &str = "text/plain; charset=utf-8";
-const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT";
+/// What a forward proxy takes.
+pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT";
 const DETAILS_MOST: usize = 512;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod body;
 pub mod context;
 pub mod file;
 pub mod first;
+pub(crate) mod forwards;
 pub mod headers;
 pub mod http1;
 pub mod io;

@@ -89,6 +89,21 @@ pub(super) fn status(
     }
 }
 
+/// Answers what nobody sends on (RFC 9110 §7.6.2): OPTIONS; a trace is refused.
+pub(super) fn unsent(
+    method: &Method,
+    asked: &Questioner,
+    session: &Rc<Session>,
+) -> Response<Reply> {
+    let mut response = match *method {
+        Method::OPTIONS => Response::new(Reply::text("", session)),
+        _ => status(StatusCode::METHOD_NOT_ALLOWED, asked, session),
+    };
+    let allowed = HeaderValue::from_static(METHODS);
+    response.headers_mut().insert(ALLOW, allowed);
+    response
+}
+
 /// No route is for that method (RFC 9110 §15.5.6).
 pub(super) fn method(
     allowed: &[Method],
@@ -168,6 +183,8 @@ fn grpc_status(status: StatusCode) -> u16 {
     }
 }
 
+/// What a server may take.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

@@ -30,6 +30,7 @@ use crate::plan::Balance;
 use crate::plan::site::Action;
 use crate::plan::upstream::HttpVersion;
 use crate::serve::body::Reply;
+use crate::serve::forwards::Forwards;
 use crate::serve::headers::{self as hop, Seen};
 use crate::serve::session::{Phase, Session};
 use crate::upstream::send::{Courier, Parcel, Story};
@@ -92,6 +93,7 @@ struct Exchange<'a> {
     questioner: Questioner,
     /// The server that the client had last, if it says so.
     had: Option<u64>,
+    forwards: Forwards,
 }
 
 /// What becomes of a request.
@@ -161,6 +163,7 @@ impl<'a> Exchange<'a> {
             upgrade,
             questioner,
             had: None,
+            forwards: Forwards::Unbounded,
         }
     }
 
@@ -290,6 +293,11 @@ impl<'a> Exchange<'a> {
         body: &mut Option<Incoming>,
     ) -> Result<Decision<'a>, Fault> {
         let headers = &parts.headers;
+        self.forwards = Forwards::of(&parts.method, headers)?;
+        if self.forwards == Forwards::Over {
+            let response = answer::unsent(&parts.method, &self.questioner, self.session);
+            return Ok(Decision::Answer(response));
+        }
         let sticky = behind.upstream.sticky.as_ref();
         self.had = sticky.and_then(|sticky| sticky::read(sticky, headers));
         let key = match behind.upstream.balance {
@@ -344,6 +352,7 @@ impl<'a> Exchange<'a> {
         {
             headers.insert(HOST, host.clone());
         }
+        self.forwards.write(headers);
         if let Some(upgrade) = &self.upgrade {
             upgrade::write(headers, upgrade.clone());
         }
