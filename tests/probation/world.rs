@@ -1,154 +1,16 @@
-//! The registry against the sequential model of its rules: random operations by up to three
-//! policies over the same evidence, one thread, and a manual clock that likes to stop one tick
-//! before, on and after whatever ends next.
-//!
-//! After every operation every address must read as the model says through every policy, and
-//! subscribers must have been told exactly the changes that the model made. Permits and attempts
-//! are held across operations and ended late.
-// A test fails by panicking, and so do its helpers.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+//! A registry and the model side by side: each operation is applied to both, and they must agree.
 
-#[allow(dead_code, unreachable_pub, reason = "each test uses its part")]
-mod model;
-
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use risefall::{
     Admission, Attempt, Cause, Clock, Endpoint, ManualClock, Outcome, Permit, Registry, State,
     Status, Transitions,
 };
 
-use self::model::{Address, Admitted, News, Override, POLICIES, Probes, Rules, TICK, ticks};
-
-const ADDRESSES: usize = 8;
-
-/// Longer than any evidence counts, whatever the policy.
-const AGES: u64 = 1_100_000;
-
-#[derive(Clone, Copy, Debug)]
-enum Op {
-    Record(usize, usize, Outcome),
-    Admit(usize, usize),
-    /// `None`: the permit is dropped.
-    EndPermit(usize, Option<Outcome>),
-    Begin(usize, usize),
-    EndAttempt(usize, Option<Outcome>),
-    Force(usize, usize, Override),
-    Release(usize, usize),
-    Reset(usize, usize),
-    Pin(usize),
-    Unpin(usize),
-    Sweep,
-    Advance(u64),
-    /// To one of the address's boundaries by some policy: one tick before, on it, one after.
-    AdvanceTo(usize, usize, usize, u64),
-    /// Takes it down, waits for the end of that, and asks for a probe.
-    Probe(usize, usize),
-}
-
-fn outcome() -> impl Strategy<Value = Outcome> {
-    prop_oneof![
-        8 => Just(Outcome::Failed(Cause::Reported)),
-        3 => Just(Outcome::Failed(Cause::Refused)),
-        2 => Just(Outcome::Failed(Cause::Tls)),
-        1 => Just(Outcome::Failed(Cause::Slow)),
-        8 => Just(Outcome::Success),
-        1 => (0..3_000_u64).prop_map(|ms| Outcome::RateLimited {
-            retry_after: Duration::from_millis(ms)
-        }),
-        1 => Just(Outcome::Cancelled),
-        1 => Just(Outcome::LocalFault),
-    ]
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    // Most of it happens to two of them, or little would follow from what went before.
-    let n = || prop_oneof![2 => 0..2_usize, 1 => 0..ADDRESSES];
-    let h = 0..POLICIES;
-    let any = 0..64_usize;
-    let ending = || prop::option::weighted(0.8, outcome());
-    let forced = prop_oneof![
-        Just(Override::Up),
-        Just(Override::Down),
-        Just(Override::Drained)
-    ];
-    prop_oneof![
-        30 => (h.clone(), n(), outcome()).prop_map(|(h, n, o)| Op::Record(h, n, o)),
-        20 => (h.clone(), n()).prop_map(|(h, n)| Op::Admit(h, n)),
-        14 => (any.clone(), ending()).prop_map(|(i, o)| Op::EndPermit(i, o)),
-        6 => (h.clone(), n()).prop_map(|(h, n)| Op::Begin(h, n)),
-        6 => (any.clone(), ending()).prop_map(|(i, o)| Op::EndAttempt(i, o)),
-        1 => (h.clone(), n(), forced).prop_map(|(h, n, to)| Op::Force(h, n, to)),
-        4 => (h.clone(), n()).prop_map(|(h, n)| Op::Release(h, n)),
-        1 => (h.clone(), n()).prop_map(|(h, n)| Op::Reset(h, n)),
-        1 => n().prop_map(Op::Pin),
-        1 => n().prop_map(Op::Unpin),
-        1 => Just(Op::Sweep),
-        8 => prop_oneof![6 => 0..4_u64, 6 => 0..60_u64, 1 => Just(AGES)].prop_map(Op::Advance),
-        14 => (n(), h.clone(), any, 0..3_u64).prop_map(|(n, h, i, by)| Op::AdvanceTo(n, h, i, by)),
-        8 => (h, n()).prop_map(|(h, n)| Op::Probe(h, n)),
-    ]
-}
-
-fn rules() -> impl Strategy<Value = Rules> {
-    let probes = prop::option::weighted(
-        0.8,
-        (1..=3_u8, 1..30_u64).prop_map(|(permits, lease)| Probes { permits, lease }),
-    );
-    let thresholds = (1..=4_u8, 1..=3_u8);
-    let times = (2..40_u64, 1..12_u64, 0..20_u64, 1..120_u64, 1..20_u64);
-    (thresholds, times, probes).prop_map(|((max_fails, min_rises), times, probes)| {
-        let (fail_timeout, factor, more, forget_after, stall_after) = times;
-        Rules {
-            id: 0,
-            max_fails,
-            min_rises,
-            fail_timeout,
-            max_fail_timeout: fail_timeout * factor + more,
-            forget_after,
-            stall_after,
-            probes,
-        }
-    })
-}
-
-#[derive(Clone, Debug)]
-struct Run {
-    rules: Vec<Rules>,
-    capacity: usize,
-    ops: Vec<Op>,
-}
-
-fn run() -> impl Strategy<Value = Run> {
-    let rules = prop::collection::vec(rules(), 1..=POLICIES);
-    let ops = prop::collection::vec(op(), 1..200);
-    (rules, 1..=12_usize, ops).prop_map(|(mut rules, capacity, ops)| {
-        for (id, rules) in rules.iter_mut().enumerate() {
-            rules.id = id;
-        }
-        Run {
-            rules,
-            capacity,
-            ops,
-        }
-    })
-}
-
-fn address(n: usize) -> SocketAddr {
-    match n % 2 {
-        0 => format!("10.0.0.{n}:80").parse().unwrap(),
-        _ => format!("[2001:db8::{n:x}]:80").parse().unwrap(),
-    }
-}
+use super::operations::{Op, Run};
+use crate::model::{Address, Admitted, News, Override, Reading, Rules, TICK, ticks};
+use crate::{ADDRESSES, address};
 
 /// A permit that is out.
 struct Probe {
@@ -494,7 +356,7 @@ fn whole(time: Duration) -> u64 {
     u64::try_from(time.as_nanos() / TICK.as_nanos()).unwrap()
 }
 
-fn reads_as(status: &Status, expected: &model::Reading) -> bool {
+fn reads_as(status: &Status, expected: &Reading) -> bool {
     status.state == expected.state
         && status.retry_in == expected.retry_in.map(ticks)
         && status.failures == expected.failures
@@ -502,7 +364,7 @@ fn reads_as(status: &Status, expected: &model::Reading) -> bool {
         && status.trips == expected.trips
 }
 
-fn agree(run: &Run) -> Result<(), String> {
+pub(super) fn agree(run: &Run) -> Result<(), String> {
     let clock = Arc::new(ManualClock::new());
     let registry = Registry::builder()
         .policy(run.rules[0].policy())
@@ -544,113 +406,4 @@ fn agree(run: &Run) -> Result<(), String> {
         outcome.map_err(|fault| format!("step {step}, {op:?}: {fault}"))?;
     }
     Ok(())
-}
-
-/// The same 300 histories each time, or as many times that, at random, as `RISEFALL_LONG` says.
-fn config() -> ProptestConfig {
-    match std::env::var("RISEFALL_LONG") {
-        Ok(times) => ProptestConfig::with_cases(300 * times.parse::<u32>().unwrap()),
-        Err(_) => ProptestConfig {
-            rng_seed: RngSeed::Fixed(1),
-            ..ProptestConfig::with_cases(300)
-        },
-    }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn the_registry_agrees_with_the_model(run in run()) {
-        if let Err(fault) = agree(&run) {
-            return Err(TestCaseError::fail(fault));
-        }
-    }
-}
-
-/// An address that was given a record of its bucket, left it, and was given another, which had
-/// changed hands as often as the first.
-fn moved(registry: &Registry, between: impl FnOnce(SocketAddr)) -> SocketAddr {
-    let [first, second, mover] = [0, 2, 4].map(address);
-    registry.add_fall_down(first);
-    registry.add_fall_down(second);
-    registry.reset(second);
-    registry.sweep();
-    // Where the second was.
-    between(mover);
-    registry.reset(mover);
-    registry.sweep();
-    registry.reset(first);
-    registry.sweep();
-    // The next record is the one where the first was.
-    mover
-}
-
-#[test]
-fn a_change_after_a_move_to_another_record_is_told() {
-    let registry = Registry::builder().capacity(4).build();
-    let mut told = registry.subscribe(16);
-    let mover = moved(&registry, |mover| {
-        for _ in 0..3 {
-            registry.force_down(mover);
-            registry.release(mover);
-        }
-    });
-    assert_eq!(told.by_ref().count(), 6);
-    registry.force_down(mover);
-    assert_eq!(told.next().map(|change| change.to), Some(State::ForcedDown));
-}
-
-#[test]
-fn an_attempt_from_before_a_move_to_another_record_is_judged_as_of_no_record() {
-    let registry = Registry::builder().capacity(4).build();
-    let mut attempts = Vec::new();
-    let mover = moved(&registry, |mover| {
-        registry.force_down(mover);
-        attempts.push(registry.attempt(&mover));
-        registry.release(mover);
-        attempts.push(registry.attempt(&mover));
-    });
-    registry.add_fall_down(mover);
-    // Nothing was held against it when it left, and nothing has changed since.
-    attempts.pop().unwrap().end(Outcome::Failed(Cause::Refused));
-    assert_eq!(registry.status(&mover).failures, 2);
-    registry.add_fall_down(mover);
-    assert!(registry.is_fall_down(&mover));
-    // It began before the address went down, in the other record's first generation.
-    attempts.pop().unwrap().end(Outcome::Success);
-    assert_eq!(registry.status(&mover).successes, 0);
-}
-
-#[test]
-fn a_permit_is_silent_from_when_it_was_given_not_from_when_its_lease_began() {
-    let rules = Rules {
-        id: 0,
-        max_fails: 1,
-        min_rises: 1,
-        fail_timeout: 4,
-        max_fail_timeout: 8,
-        forget_after: 100,
-        stall_after: 5,
-        probes: Some(Probes {
-            permits: 2,
-            lease: 50,
-        }),
-    };
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .policy(rules.policy())
-        .clock(clock.clone())
-        .build();
-    let at = address(0);
-    registry.add_fall_down(at);
-    clock.advance(ticks(5));
-    let first = registry.try_admit(&at);
-    clock.advance(ticks(5));
-    let second = registry.try_admit(&at);
-    assert!(matches!(second, Admission::Probe(_)));
-    drop(second);
-    assert_eq!(registry.status(&at).state, State::ProbeDue);
-    drop(first);
-    assert_eq!(registry.status(&at).state, State::Down);
 }
