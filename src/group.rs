@@ -15,6 +15,8 @@
 //!   group calls now and then, with the time.
 //! - Nothing here starts a thread, sleeps or reads a clock but the registry's.
 
+mod builder;
+mod change;
 mod member;
 mod members;
 mod outlier;
@@ -22,30 +24,26 @@ mod policy;
 mod sweep;
 mod window;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64 as PlainU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use self::member::{Core, Seat};
+pub use self::builder::GroupBuilder;
+use self::member::Core;
 pub use self::member::{Denied, Member, MemberStatus, Right};
 pub use self::members::Members;
 pub use self::outlier::Rule;
 pub use self::policy::{GroupPolicy, GroupPolicyBuilder, Mode};
 pub use self::sweep::{Effect, Outlier, Sweep};
 use self::sweep::{Roster, Words};
-use self::window::Tally;
 use crate::address::Key;
 use crate::event::Transitions;
-use crate::gate::{Gate, SEATS_MOST};
 use crate::registry::Registry;
-use crate::state::is_taken_down;
 use crate::sync::Mutex;
-use crate::word::Ticks;
 
 /// Servers that do the same thing, judged together.
 ///
@@ -85,16 +83,6 @@ struct Shared {
     roster: Mutex<Roster>,
 }
 
-/// Choices for a group beyond its policy.
-#[derive(Debug)]
-#[must_use = "call `build` to get the group"]
-pub struct GroupBuilder {
-    dials: Registry,
-    checks: Option<Registry>,
-    policy: GroupPolicy,
-    capacity: usize,
-}
-
 /// What a group counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -125,12 +113,7 @@ impl Group {
 
     /// For checks or another size.
     pub fn builder(dials: &Registry) -> GroupBuilder {
-        GroupBuilder {
-            dials: dials.clone(),
-            checks: None,
-            policy: GroupPolicy::default(),
-            capacity: DEFAULT_CAPACITY,
-        }
+        GroupBuilder::new(dials)
     }
 
     /// The members as they are now. Whoever chooses keeps the list and [refreshes](Self::refresh)
@@ -294,185 +277,6 @@ impl Group {
         // Whoever panicked left whole facts behind: each is one store.
         roster.unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Makes the members and the policy what `to` makes of those that are, and asks by other
-    /// `words` if there are any.
-    fn change(
-        &self,
-        words: Option<Words>,
-        to: impl FnOnce(Servers, Arc<GroupPolicy>) -> (Servers, Arc<GroupPolicy>),
-    ) {
-        let mut roster = self.roster();
-        let are_same_words = words.is_none();
-        if let Some(words) = words {
-            roster.words = words;
-        }
-        let before = self.members();
-        let servers = before.iter().map(|one| (one.address(), one.given_weight()));
-        let (servers, policy) = to(servers.collect(), Arc::clone(&before.policy));
-        let mut known: HashMap<_, _> = before.iter().map(|one| (one.address(), one)).collect();
-        let is_judged_alike = are_same_words && before.policy == policy;
-        let service = Arc::new(policy.service.clone());
-        let mut list = Vec::new();
-        for (address, weight) in distinct(servers) {
-            let stays = known.remove(&address);
-            if let Some(stays) = stays
-                && is_judged_alike
-                && stays.given_weight() == weight.max(1)
-            {
-                list.push(Arc::clone(stays));
-                continue;
-            }
-            let seat = stays.map_or_else(
-                || self.seat(&mut roster, address, &before, &policy),
-                |stays| Arc::clone(&stays.seat),
-            );
-            let words = roster.words.of(address);
-            let core = &self.shared.core;
-            list.push(Arc::new(Member::new(
-                seat, weight, words, &policy, &service, core,
-            )));
-        }
-        let single = match &*list {
-            [single] if policy.spares_single => Some(Arc::clone(single)),
-            _ => None,
-        };
-        if !is_judged_alike {
-            // What was due by other rules is not what is due by these.
-            roster.due = Duration::ZERO;
-        }
-        self.put_in_force(&before, list, policy, || {
-            for gone in known.into_values() {
-                gone.service().drain();
-                roster.left.push(Arc::clone(&gone.seat));
-            }
-            // Ejected while there were others, it would be the only one and out.
-            if let Some(single) = single
-                && is_taken_down(single.service().word())
-            {
-                single.service().reset();
-            }
-        });
-        roster.tidy();
-    }
-
-    /// The cap is the lower of both while members come and go.
-    fn put_in_force(
-        &self,
-        before: &Members,
-        list: Vec<Arc<Member>>,
-        policy: Arc<GroupPolicy>,
-        leave: impl FnOnce(),
-    ) {
-        let core = &self.shared.core;
-        let members = u32::try_from(list.len()).unwrap_or(SEATS_MOST);
-        let most = policy.most_ejected(members);
-        let version = before.version.wrapping_add(1);
-        let next = Arc::new(Members::new(list, version, policy, Arc::clone(core)));
-        // Of fewer members, before they are fewer: or so many would seem to be down that it fails
-        // open.
-        next.count_beforehand();
-        core.gate.resize(members, most.min(core.gate.seats().most));
-        self.shared.members.store(Arc::clone(&next));
-        core.version.store(version, Ordering::Relaxed);
-        leave();
-        core.gate.resize(members, most);
-        next.count_unreachable();
-    }
-
-    /// A seat for who joins.
-    fn seat(
-        &self,
-        roster: &mut Roster,
-        address: SocketAddr,
-        before: &Members,
-        policy: &GroupPolicy,
-    ) -> Arc<Seat> {
-        let seat = roster.take_back(address).unwrap_or_else(|| {
-            Arc::new(Seat {
-                service: self.shared.service.endpoint(address),
-                tally: Tally::default(),
-            })
-        });
-        // Who left was drained.
-        seat.service.release();
-        if before.is_empty() {
-            seat.service.forget_return(Ticks(0));
-        } else if policy.has_slow_start() {
-            seat.service.begin_return();
-        }
-        seat
-    }
-}
-
-type Servers = Vec<(SocketAddr, u16)>;
-
-/// Each address once, in its canonical form.
-fn distinct(servers: Servers) -> impl Iterator<Item = (SocketAddr, u16)> {
-    let mut seen = HashSet::new();
-    let canonical = servers
-        .into_iter()
-        .map(|(address, weight)| (Key::of(&address).address(), weight));
-    canonical
-        .filter(move |(address, _)| seen.insert(*address))
-        .take(SEATS_MOST as usize)
-}
-
-impl GroupBuilder {
-    /// What the group may do. Default: [`GroupPolicy::default`].
-    pub fn policy(mut self, policy: GroupPolicy) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// The registry in which active checks write, by the policy of that handle: a member that its
-    /// word says is down is not used. It must be on the dials' clock ([`Registry::clock`]), or slow
-    /// starts are as wrong as the clocks differ. Default: none.
-    pub fn checks(mut self, checks: &Registry) -> Self {
-        self.checks = Some(checks.clone());
-        self
-    }
-
-    /// About how many members there will be; default 256. There may be more, whose failures then
-    /// take a longer walk. Each slot costs 4.25 bytes.
-    pub fn capacity(mut self, members: usize) -> Self {
-        self.capacity = members;
-        self
-    }
-
-    /// Makes the group, without members.
-    #[must_use]
-    pub fn build(self) -> Group {
-        let gate = Arc::new(Gate::new());
-        let clock = Arc::clone(self.dials.shared().clock());
-        let service = Registry::builder()
-            .policy(self.policy.service.clone())
-            .capacity(self.capacity)
-            .clock(Arc::clone(&clock))
-            .hash(self.dials.shared().hash())
-            .gate(Arc::clone(&gate))
-            .build();
-        let core = Arc::new(Core {
-            gate,
-            clock,
-            version: PlainU64::new(0),
-            unreachable: AtomicU32::new(0),
-        });
-        let members = Members::new(Vec::new(), 0, Arc::new(self.policy), Arc::clone(&core));
-        let words = Words {
-            dials: self.dials,
-            checks: self.checks,
-        };
-        let shared = Shared {
-            service,
-            core,
-            members: ArcSwap::from_pointee(members),
-            roster: Mutex::new(Roster::new(words)),
-        };
-        Group {
-            shared: Arc::new(shared),
-        }
-    }
 }
 
 impl fmt::Debug for Group {
@@ -482,6 +286,3 @@ impl fmt::Debug for Group {
             .finish_non_exhaustive()
     }
 }
-
-/// Members of a group, unless told otherwise.
-const DEFAULT_CAPACITY: usize = 256;
