@@ -130,7 +130,7 @@ mod tests {
         slow_percent: 50,
     };
 
-    fn counts(calls: u64, failures: u64, slow: u64) -> Counts {
+    const fn counts(calls: u64, failures: u64, slow: u64) -> Counts {
         Counts {
             calls,
             failures,
@@ -139,8 +139,14 @@ mod tests {
     }
 
     /// Each of a hundred calls, with so many failures.
-    fn failing(failures: &[u64]) -> Vec<Counts> {
-        failures.iter().map(|&n| counts(100, n, 0)).collect()
+    const fn failing<const N: usize>(failures: [u64; N]) -> [Counts; N] {
+        let mut all = [counts(100, 0, 0); N];
+        let mut place = 0;
+        while place < N {
+            all[place].failures = failures[place];
+            place += 1;
+        }
+        all
     }
 
     fn found(counts: &[Counts], rules: &OutlierRules) -> Vec<(usize, Rule)> {
@@ -150,86 +156,90 @@ mod tests {
 
     #[test]
     fn the_table_of_rules() {
-        use Rule::{FailurePercent, SlowCalls, SuccessRate};
-        type Row = (&'static str, Vec<Counts>, &'static [(usize, Rule)]);
-        let table: &[Row] = &[
-            ("nobody", vec![], &[]),
-            ("all well", failing(&[0; 10]), &[]),
-            ("all alike badly", failing(&[60; 10]), &[]),
-            // Mean 90, deviation 30: 33 is the limit.
-            (
-                "one of ten fails wholly",
-                failing(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 100]),
-                &[(9, FailurePercent)],
-            ),
-            (
-                "one of ten fails in eight of ten",
-                failing(&[0, 80, 0, 0, 0, 0, 0, 0, 0, 0]),
-                &[(1, SuccessRate)],
-            ),
-            // Mean 88, deviation 24: the limit is 42.4.
-            (
-                "one of five fails in six of ten",
-                failing(&[0, 0, 60, 0, 0]),
-                &[(2, SuccessRate)],
-            ),
-            ("four are too few to compare", failing(&[0, 0, 60, 0]), &[]),
-            (
-                "and yet one fails by itself",
-                failing(&[0, 0, 85, 0]),
-                &[(2, FailurePercent)],
-            ),
-            ("84 of 100 are not 85", failing(&[84]), &[]),
-            // Nine deviations off, and within the tolerance of 5 points.
-            ("a blemish is no outlier", failing(&[0, 0, 0, 0, 4]), &[]),
-            // Mean 98.8, so 93.8.
-            (
-                "just beyond tolerance",
-                failing(&[0, 0, 0, 0, 7]),
-                &[(4, SuccessRate)],
-            ),
-            (
-                "the worst come first",
-                failing(&[90, 0, 100, 0, 95]),
-                &[
-                    (2, FailurePercent),
-                    (4, FailurePercent),
-                    (0, FailurePercent),
-                ],
-            ),
-            (
-                "little traffic says nothing",
-                vec![counts(99, 99, 99), counts(0, 0, 0)],
-                &[],
-            ),
-            (
-                "who has little traffic is not compared with",
-                {
-                    let mut all = failing(&[0, 0, 60, 0]);
-                    all.push(counts(99, 0, 0));
-                    all
-                },
-                &[],
-            ),
-            (
-                "slow in half of the calls",
-                vec![counts(100, 0, 50), counts(100, 0, 49)],
-                &[(0, SlowCalls)],
-            ),
-            (
-                "failures come before slowness",
-                vec![counts(200, 170, 200), counts(200, 0, 200)],
-                &[(0, FailurePercent), (1, SlowCalls)],
-            ),
-        ];
-        for (name, counts, expected) in table {
+        for (name, counts, expected) in TABLE {
             assert_eq!(found(counts, &RULES), *expected, "{name}");
         }
     }
 
+    /// What is tried, what the members did, and who is an outlier by which rule.
+    type Row = (&'static str, &'static [Counts], &'static [(usize, Rule)]);
+
+    const TABLE: &[Row] = &[
+        ("nobody", &[], &[]),
+        ("all well", &failing([0; 10]), &[]),
+        ("all alike badly", &failing([60; 10]), &[]),
+        // Mean 90, deviation 30: 33 is the limit.
+        (
+            "one of ten fails wholly",
+            &failing([0, 0, 0, 0, 0, 0, 0, 0, 0, 100]),
+            &[(9, Rule::FailurePercent)],
+        ),
+        (
+            "one of ten fails in eight of ten",
+            &failing([0, 80, 0, 0, 0, 0, 0, 0, 0, 0]),
+            &[(1, Rule::SuccessRate)],
+        ),
+        // Mean 88, deviation 24: the limit is 42.4.
+        (
+            "one of five fails in six of ten",
+            &failing([0, 0, 60, 0, 0]),
+            &[(2, Rule::SuccessRate)],
+        ),
+        ("four are too few to compare", &failing([0, 0, 60, 0]), &[]),
+        (
+            "and yet one fails by itself",
+            &failing([0, 0, 85, 0]),
+            &[(2, Rule::FailurePercent)],
+        ),
+        ("84 of 100 are not 85", &failing([84]), &[]),
+        // Nine deviations off, and within the tolerance of 5 points.
+        ("a blemish is no outlier", &failing([0, 0, 0, 0, 4]), &[]),
+        // Mean 98.8, so 93.8.
+        (
+            "just beyond tolerance",
+            &failing([0, 0, 0, 0, 7]),
+            &[(4, Rule::SuccessRate)],
+        ),
+        (
+            "the worst come first",
+            &failing([90, 0, 100, 0, 95]),
+            &[
+                (2, Rule::FailurePercent),
+                (4, Rule::FailurePercent),
+                (0, Rule::FailurePercent),
+            ],
+        ),
+        (
+            "little traffic says nothing",
+            &[counts(99, 99, 99), counts(0, 0, 0)],
+            &[],
+        ),
+        (
+            "who has little traffic is not compared with",
+            &[
+                counts(100, 0, 0),
+                counts(100, 0, 0),
+                counts(100, 60, 0),
+                counts(100, 0, 0),
+                counts(99, 0, 0),
+            ],
+            &[],
+        ),
+        (
+            "slow in half of the calls",
+            &[counts(100, 0, 50), counts(100, 0, 49)],
+            &[(0, Rule::SlowCalls)],
+        ),
+        (
+            "failures come before slowness",
+            &[counts(200, 170, 200), counts(200, 0, 200)],
+            &[(0, Rule::FailurePercent), (1, Rule::SlowCalls)],
+        ),
+    ];
+
     #[test]
     fn it_is_told_what_was_looked_at_and_where_the_limit_is() {
-        let one = outliers(&failing(&[0, 0, 60, 0, 0]), &RULES)[0];
+        let one = outliers(&failing([0, 0, 60, 0, 0]), &RULES)[0];
         assert_eq!(one.percent, 40.0);
         assert!((one.limit - (88.0 - 24.0 * 1.9)).abs() < 1e-9, "{one:?}");
         let one = outliers(&[counts(100, 90, 0)], &RULES)[0];
@@ -245,7 +255,7 @@ mod tests {
             ..RULES
         };
         assert!(!rules.is_any());
-        assert_eq!(found(&failing(&[0, 0, 0, 0, 100]), &rules), []);
+        assert_eq!(found(&failing([0, 0, 0, 0, 100]), &rules), []);
     }
 
     #[test]

@@ -105,8 +105,16 @@ fn a_body_is_read_as_it_is_framed_and_no_further_than_its_limit() {
 
 #[test]
 fn what_cannot_be_read_or_can_be_in_two_ways_is_refused() {
+    for &(bytes, error) in REFUSED {
+        let found = read_every_way(&wants_body(8), bytes.as_bytes());
+        assert_eq!(found, Err(error), "{bytes:?}");
+    }
+}
+
+/// What is sent, and why it is refused.
+const REFUSED: &[(&str, AnswerError)] = {
     use AnswerError::{Closed, Framing, Head, NotHttp};
-    for (bytes, error) in [
+    &[
         ("", Closed),
         ("HTTP/1.", Closed),
         ("HTTP/1.1 200 OK\r\nA", Closed),
@@ -167,11 +175,8 @@ fn what_cannot_be_read_or_can_be_in_two_ways_is_refused() {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
             Closed,
         ),
-    ] {
-        let found = read_every_way(&wants_body(8), bytes.as_bytes());
-        assert_eq!(found, Err(error), "{bytes:?}");
-    }
-}
+    ]
+};
 
 #[test]
 fn a_head_that_does_not_end_is_given_up() {
