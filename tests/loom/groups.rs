@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use risefall::{
-    Cause, Group, GroupPolicy, ManualClock, Member, Outcome, Policy, Recovery, Registry, State,
+    Cause, Group, GroupPolicy, ManualClock, Member, Outcome, Policy, Recovery, Registry, Right,
+    State,
 };
 
 use super::world::*;
@@ -56,11 +57,30 @@ fn is_down(member: &Member) -> bool {
     member.status().service.state.is_down()
 }
 
-/// Ejected, and its time is over.
-fn due(member: &Member, clock: &ManualClock) {
-    fail(member);
+/// Two members of which the first is ejected, its time is over, and one request has been let in.
+fn probed(slow_start: Duration) -> (Group, Arc<Member>, Right) {
+    let (group, clock) = group(2, slow_start);
+    let first = member(&group, 0);
+    fail(&first);
     clock.advance(Duration::from_secs(70));
-    assert_eq!(member.status().service.state, State::ProbeDue);
+    assert_eq!(first.status().service.state, State::ProbeDue);
+    let right = first.admit().unwrap();
+    (group, first, right)
+}
+
+/// Lets the request succeed.
+fn succeed(member: &Member, right: Right) {
+    member.end(right, Outcome::Success, Duration::ZERO);
+}
+
+/// Its request succeeds while it is reset: both would bring it up, and one of them does.
+fn recover_beside_reset(slow_start: Duration) -> (Group, Arc<Member>) {
+    let (group, first, right) = probed(slow_start);
+    let (other, resetting) = (Arc::clone(&first), group.clone());
+    let thread = run(move || succeed(&other, right));
+    resetting.reset(&address(1, 1));
+    thread.join().unwrap();
+    (group, first)
 }
 
 fn run(work: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
@@ -102,14 +122,7 @@ fn two_failures_of_one_member_take_one_slot() {
 #[test]
 fn a_slot_is_given_back_once_whoever_brings_the_member_up() {
     loom::model(|| {
-        let (group, clock) = group(2, Duration::ZERO);
-        let first = member(&group, 0);
-        due(&first, &clock);
-        let right = first.admit().unwrap();
-        let (other, resetting) = (Arc::clone(&first), group.clone());
-        let thread = run(move || other.end(right, Outcome::Success, Duration::ZERO));
-        resetting.reset(&address(1, 1));
-        thread.join().unwrap();
+        let (group, first) = recover_beside_reset(Duration::ZERO);
         assert_eq!(group.counts().ejected, 0);
         fail(&first);
         assert_eq!(group.counts().ejected, 1);
@@ -119,12 +132,9 @@ fn a_slot_is_given_back_once_whoever_brings_the_member_up() {
 #[test]
 fn a_trip_beside_a_recovery_of_the_same_member_leaves_a_slot_for_a_member_that_is_down() {
     loom::model(|| {
-        let (group, clock) = group(2, Duration::ZERO);
-        let first = member(&group, 0);
-        due(&first, &clock);
-        let right = first.admit().unwrap();
+        let (group, first, right) = probed(Duration::ZERO);
         let other = Arc::clone(&first);
-        let thread = run(move || other.end(right, Outcome::Success, Duration::ZERO));
+        let thread = run(move || succeed(&other, right));
         fail(&first);
         thread.join().unwrap();
         assert_eq!(group.counts().ejected, u32::from(is_down(&first)));
@@ -146,10 +156,8 @@ fn who_leaves_while_it_fails_takes_no_slot_with_it() {
 #[test]
 fn who_sees_the_next_one_down_sees_the_one_before_it_up() {
     loom::model(|| {
-        let (group, clock) = group(2, Duration::ZERO);
-        let [first, second] = [member(&group, 0), member(&group, 1)];
-        due(&first, &clock);
-        let right = first.admit().unwrap();
+        let (group, first, right) = probed(Duration::ZERO);
+        let second = member(&group, 1);
         let (failing, [seen_first, seen_second]) = (
             Arc::clone(&second),
             [Arc::clone(&first), Arc::clone(&second)],
@@ -159,7 +167,7 @@ fn who_sees_the_next_one_down_sees_the_one_before_it_up() {
             let is_second_down = !seen_second.is_eligible();
             assert!(!is_second_down || seen_first.is_eligible(), "never both");
         });
-        first.end(right, Outcome::Success, Duration::ZERO);
+        succeed(&first, right);
         trip.join().unwrap();
         read.join().unwrap();
     });
@@ -168,17 +176,14 @@ fn who_sees_the_next_one_down_sees_the_one_before_it_up() {
 #[test]
 fn who_sees_it_up_again_weighs_it_from_that_moment() {
     loom::model(|| {
-        let (group, clock) = group(2, Duration::from_secs(60));
-        let first = member(&group, 0);
-        due(&first, &clock);
-        let right = first.admit().unwrap();
+        let (group, first, right) = probed(Duration::from_secs(60));
         let (seen, of) = (Arc::clone(&first), group.clone());
         let read = run(move || {
             if seen.is_eligible() {
                 assert_eq!(seen.weight(of.now()), 256);
             }
         });
-        first.end(right, Outcome::Success, Duration::ZERO);
+        succeed(&first, right);
         read.join().unwrap();
         assert_eq!(first.weight(group.now()), 256);
     });
@@ -187,15 +192,8 @@ fn who_sees_it_up_again_weighs_it_from_that_moment() {
 #[test]
 fn a_late_look_at_the_clock_does_not_end_a_slow_start_early() {
     loom::model(|| {
-        let (group, clock) = group(2, Duration::from_secs(60));
-        let first = member(&group, 0);
-        due(&first, &clock);
-        let right = first.admit().unwrap();
-        // Both would bring it up; one of them does, and both note when.
-        let (other, resetting) = (Arc::clone(&first), group.clone());
-        let thread = run(move || other.end(right, Outcome::Success, Duration::ZERO));
-        resetting.reset(&address(1, 1));
-        thread.join().unwrap();
+        // Both note when.
+        let (group, first) = recover_beside_reset(Duration::from_secs(60));
         assert_eq!(first.weight(group.now()), 256);
     });
 }
