@@ -30,6 +30,13 @@ fn registry(capacity: usize) -> (Registry, Arc<ManualClock>) {
     (registry, clock)
 }
 
+/// One whose clock has run for so many seconds.
+fn registry_at(time: u64) -> (Registry, Arc<ManualClock>) {
+    let (registry, clock) = registry(64);
+    clock.advance(seconds(time));
+    (registry, clock)
+}
+
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -72,8 +79,7 @@ fn counts(imported: Imported) -> [usize; 3] {
 
 #[test]
 fn every_state_arrives_as_it_left() {
-    let (old, clock) = registry(64);
-    clock.advance(seconds(1000));
+    let (old, clock) = registry_at(1000);
     back_off(&old, &clock, address(1), 2);
     take_down(&old, address(2));
     old.record_failure(address(3), Cause::Reset);
@@ -89,8 +95,7 @@ fn every_state_arrives_as_it_left() {
 
     let snapshot = old.export();
     assert_eq!(snapshot.entries.len(), 8);
-    let (new, clock) = registry(64);
-    clock.advance(seconds(5000));
+    let (new, _) = registry_at(5000);
     let answer = new.import_aged(&snapshot, Duration::ZERO).unwrap();
     assert_eq!(counts(answer), imported(8, 0, 0));
     for host in 1..=8 {
@@ -111,13 +116,11 @@ fn every_state_arrives_as_it_left() {
 
 #[test]
 fn a_second_import_changes_nothing() {
-    let (old, clock) = registry(64);
-    clock.advance(seconds(1000));
+    let (old, _) = registry_at(1000);
     take_down(&old, address(1));
     old.force_up(address(2));
     let snapshot = old.export();
-    let (new, clock) = registry(64);
-    clock.advance(seconds(5000));
+    let (new, _) = registry_at(5000);
     for expected in [imported(2, 0, 0), imported(0, 2, 0)] {
         let answer = new.import_aged(&snapshot, seconds(10)).unwrap();
         assert_eq!(counts(answer), expected);
@@ -127,8 +130,7 @@ fn a_second_import_changes_nothing() {
 
 #[test]
 fn evidence_grows_older_on_its_way_and_runs_out() {
-    let (old, clock) = registry(64);
-    clock.advance(seconds(1000));
+    let (old, _) = registry_at(1000);
     take_down(&old, address(1));
     old.record_failure(address(2), Cause::Reset);
     let snapshot = old.export();
@@ -137,8 +139,7 @@ fn evidence_grows_older_on_its_way_and_runs_out() {
         (seconds(70), State::ProbeDue),
         (seconds(2000), State::Up),
     ] {
-        let (new, clock) = registry(64);
-        clock.advance(seconds(5000));
+        let (new, _) = registry_at(5000);
         new.import_aged(&snapshot, age).unwrap();
         assert_eq!(new.status(&address(1)).state, state, "{age:?}");
         assert_eq!(
@@ -154,14 +155,12 @@ fn evidence_grows_older_on_its_way_and_runs_out() {
 
 #[test]
 fn the_newer_evidence_stands() {
-    let (old, clock) = registry(64);
-    clock.advance(seconds(1000));
+    let (old, _) = registry_at(1000);
     take_down(&old, address(1));
     old.record_failure(address(2), Cause::Reset);
     let snapshot = old.export();
 
-    let (new, clock) = registry(64);
-    clock.advance(seconds(5000));
+    let (new, _) = registry_at(5000);
     // It went down, and came up, after the snapshot was taken.
     take_down(&new, address(1));
     (0..2).for_each(|_| new.add_rise_up(address(1)));
@@ -173,8 +172,7 @@ fn the_newer_evidence_stands() {
     assert_eq!(new.status(&address(2)).state, State::Down);
 
     // Here it is the older one.
-    let (older, clock) = registry(64);
-    clock.advance(seconds(5000));
+    let (older, clock) = registry_at(5000);
     older.record_failure(address(1), Cause::Reset);
     clock.advance(seconds(30));
     let answer = older.import_aged(&snapshot, seconds(5)).unwrap();
@@ -184,12 +182,10 @@ fn the_newer_evidence_stands() {
 
 #[test]
 fn a_handle_made_before_the_import_sees_it() {
-    let (old, clock) = registry(64);
-    clock.advance(seconds(1000));
+    let (old, _) = registry_at(1000);
     take_down(&old, address(1));
     let snapshot = old.export();
-    let (new, clock) = registry(64);
-    clock.advance(seconds(5000));
+    let (new, _) = registry_at(5000);
     let endpoint = new.endpoint(address(1));
     let mut told = new.subscribe(4);
     new.import_aged(&snapshot, seconds(1)).unwrap();
@@ -251,8 +247,7 @@ mod written {
 
     #[test]
     fn a_snapshot_survives_being_written_and_read() {
-        let (old, clock) = registry(64);
-        clock.advance(seconds(1000));
+        let (old, clock) = registry_at(1000);
         back_off(&old, &clock, address(1), 1);
         let retry_after = seconds(90);
         old.record(address(4), Outcome::RateLimited { retry_after });
@@ -277,8 +272,7 @@ mod written {
             {"address":"10.0.0.7:80","state":"down","age_ms":5}
         ]}"#;
         let snapshot: Snapshot = serde_json::from_str(text).unwrap();
-        let (new, clock) = registry(64);
-        clock.advance(seconds(5000));
+        let (new, _) = registry_at(5000);
         let answer = new.import(&snapshot).unwrap();
         assert_eq!(answer.refused, 0);
         assert_eq!(new.status(&address(1)).state, State::Down);
