@@ -97,9 +97,14 @@ impl InForce {
     ) -> Self {
         let upstreams = plan.upstreams().map(Upstream::name);
         let sites = plan.sites().map(Site::name);
+        let tallies = tallies.next(upstreams, sites, plan.threads());
+        for upstream in plan.upstreams() {
+            let servers: Vec<_> = upstream.servers().iter().map(ToString::to_string).collect();
+            tallies.keep(upstream.name(), &servers);
+        }
         let own = listeners.iter().map(|one| one.address).chain(admin);
         Self {
-            tallies: tallies.next(upstreams, sites, plan.threads()),
+            tallies,
             own: own.collect(),
             listeners,
             judge,

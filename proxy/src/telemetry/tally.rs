@@ -121,10 +121,40 @@ impl SiteCounts {
     }
 }
 
+impl Finding {
+    fn learn(&mut self, told: &Self) {
+        if !told.addresses.is_empty() {
+            self.addresses.clone_from(&told.addresses);
+            self.error.clone_from(&told.error);
+        } else if told.error.is_some() {
+            self.error.clone_from(&told.error);
+        }
+    }
+}
+
 impl Found {
-    /// Tells of all servers.
-    pub fn tell(&self, found: Vec<Finding>) {
-        self.0.store(Arc::new(found));
+    /// Tells what one worker knows. What others have found stays, where it knows less: a name that it
+    /// has not looked up yet, or did not find now.
+    pub fn tell(&self, told: &[Finding]) {
+        self.0.rcu(|known| {
+            let mut all = Vec::clone(known);
+            for one in told {
+                match all.iter_mut().find(|known| known.server == one.server) {
+                    Some(known) => known.learn(one),
+                    None => all.push(one.clone()),
+                }
+            }
+            all
+        });
+    }
+
+    /// Forgets all servers but these.
+    fn keep(&self, servers: &[String]) {
+        self.0.rcu(|known| {
+            let mut left = Vec::clone(known);
+            left.retain(|one| servers.iter().any(|name| **name == *one.server));
+            left
+        });
     }
 
     /// What is known of `server`; nothing while nobody has looked.
@@ -211,6 +241,13 @@ impl Tallies {
             .sum()
     }
 
+    /// Forgets where other servers of an upstream are than these.
+    pub fn keep(&self, upstream: &str, servers: &[String]) {
+        if let Some((_, found)) = self.upstreams.get(upstream) {
+            found.keep(servers);
+        }
+    }
+
     /// Where a server of an upstream was last found.
     #[must_use]
     pub fn found(&self, upstream: &str, server: &str) -> Finding {
@@ -247,6 +284,35 @@ mod tests {
         // What nobody has asked for is counted nowhere.
         next.upstream("b", 0).counts.requests.bump();
         assert_eq!(next.upstream_sum("b", |one| Some(&one.requests)), 0);
+    }
+
+    #[test]
+    fn what_one_worker_does_not_know_leaves_what_another_has_found() {
+        let finding = |server: &str, ports: &[u16], error: Option<&str>| Finding {
+            server: server.into(),
+            addresses: ports
+                .iter()
+                .map(|&port| ([10, 0, 0, 1], port).into())
+                .collect(),
+            error: error.map(Into::into),
+        };
+        let names = || std::iter::once("a");
+        let tallies = Tallies::default().next(names(), std::iter::empty(), 2);
+        let found = tallies.upstream("a", 0).found;
+        found.tell(&[finding("one", &[1, 2], None), finding("two", &[3], None)]);
+        // Another worker has asked for one of them, in vain, and not for the other yet.
+        let other = tallies.upstream("a", 1).found;
+        other.tell(&[finding("one", &[], Some("no")), finding("two", &[], None)]);
+        assert_eq!(found.of("one"), finding("one", &[1, 2], Some("no")));
+        assert_eq!(found.of("two"), finding("two", &[3], None));
+        // Connections of an older plan may look up other servers.
+        other.tell(&[finding("old", &[4], None)]);
+        assert_eq!(found.of("old"), finding("old", &[4], None));
+        found.tell(&[finding("one", &[2], None)]);
+        assert_eq!(found.of("one"), finding("one", &[2], None));
+        tallies.keep("a", &["one".to_owned()]);
+        assert_eq!(found.of("old"), Finding::default());
+        assert_eq!(found.of("one"), finding("one", &[2], None));
     }
 
     #[test]

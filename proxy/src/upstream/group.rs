@@ -318,7 +318,7 @@ impl Group {
     /// Tells whoever looks at the status where the servers are.
     fn tell_found(&self) {
         let found = self.names.lookups.borrow().found();
-        self.parts.tally.found.tell(found);
+        self.parts.tally.found.tell(&found);
     }
 
     /// Who is a member by what this group knows. Until that is the whole, those stay that were: what

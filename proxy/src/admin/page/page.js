@@ -267,7 +267,7 @@ function renderSummary() {
   const all = standings();
   for (const state of all.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
   const states = [...counts.keys()].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
-  const off = (counts.get("down") ?? 0) + (counts.get("forced_down") ?? 0);
+  const off = ["down", "not_found", "forced_down"].reduce((sum, state) => sum + (counts.get(state) ?? 0), 0);
   const well = (counts.get("up") ?? 0) + (counts.get("forced_up") ?? 0);
   let headline = `${several(all.size - well, "address is", "addresses are")} not quite well`;
   if (!all.size) headline = "Nothing is held against any address";
@@ -407,7 +407,8 @@ function entriesOf(endpoint, known) {
     const [by, word] = said.find(([, each]) => each.is_down) ?? said[0];
     // Checks alone bring back what checks took down.
     const status = by === "checks" ? { ...word, retry_in_ms: null } : word;
-    return { address: one.address, server: server === one.address ? "" : server, weight, backup, status, by, said, reason: one.reason, checks: one.check_report };
+    const reason = [one.reason, error && `its last address; ${error}`].filter(Boolean).join("; ");
+    return { address: one.address, server: server === one.address ? "" : server, weight, backup, status, by, said, reason, checks: one.check_report };
   });
 }
 
