@@ -56,6 +56,10 @@ async fn max_forwards_ends_at_zero_and_counts_down_before() {
     assert_eq!(origin.connections(), 0);
     let theirs = proxy.ask(asked("OPTIONS", "3")).await;
     assert_eq!(field(theirs.text(), "max-forwards"), Some("2"));
+    // What `Connection` names is for this hop alone.
+    let named = asked("OPTIONS", "3").replace("Max", "Connection: max-forwards\r\nMax");
+    let theirs = proxy.ask(named).await;
+    assert_eq!(field(theirs.text(), "max-forwards"), None);
     // For other methods it means nothing (RFC 9110 §7.6.2).
     let theirs = proxy.ask(asked("GET", "0")).await;
     assert_eq!(field(theirs.text(), "max-forwards"), Some("0"));

@@ -89,9 +89,11 @@ pub(super) fn status(
     }
 }
 
-/// Answers what nobody sends on (RFC 9110 §7.6.2): OPTIONS; a trace is refused.
+/// Answers what nobody sends on (RFC 9110 §7.6.2): OPTIONS with the methods that are `allowed`, none if
+/// all are; a trace is refused.
 pub(super) fn unsent(
     method: &Method,
+    allowed: &[Method],
     asked: &Questioner,
     session: &Rc<Session>,
 ) -> Response<Reply> {
@@ -99,8 +101,14 @@ pub(super) fn unsent(
         Method::OPTIONS => Response::new(Reply::text("", session)),
         _ => status(StatusCode::METHOD_NOT_ALLOWED, asked, session),
     };
-    let allowed = HeaderValue::from_static(METHODS);
-    response.headers_mut().insert(ALLOW, allowed);
+    match allowed {
+        [] => drop(
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(METHODS)),
+        ),
+        _ => allow(allowed, &mut response),
+    }
     response
 }
 
@@ -111,11 +119,15 @@ pub(super) fn method(
     session: &Rc<Session>,
 ) -> Response<Reply> {
     let mut response = status(StatusCode::METHOD_NOT_ALLOWED, asked, session);
-    let allowed: Vec<_> = allowed.iter().map(Method::as_str).collect();
-    if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+    allow(allowed, &mut response);
+    response
+}
+
+fn allow(methods: &[Method], response: &mut Response<Reply>) {
+    let methods: Vec<_> = methods.iter().map(Method::as_str).collect();
+    if let Ok(allowed) = HeaderValue::from_str(&methods.join(", ")) {
         response.headers_mut().insert(ALLOW, allowed);
     }
-    response
 }
 
 /// Asks the client who it is (RFC 9110 §15.5.2).

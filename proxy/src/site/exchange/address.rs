@@ -53,7 +53,9 @@ impl<'a> Exchange<'a> {
         let headers = &parts.headers;
         self.forwards = Forwards::of(&parts.method, headers)?;
         if self.forwards == Forwards::Over {
-            let response = answer::unsent(&parts.method, &self.questioner, self.session);
+            let allowed = &ready.route.matches().methods;
+            let (method, asked) = (&parts.method, &self.questioner);
+            let response = answer::unsent(method, allowed, asked, self.session);
             return Ok(Decision::Answer(response));
         }
         let sticky = behind.upstream.sticky.as_ref();
@@ -90,6 +92,7 @@ impl<'a> Exchange<'a> {
         let (route, asked, trusted) = (&to.ready.route, &to.asked, &to.ready.site.trusted);
         // At once, where the engine has made no room for more than there was.
         headers.reserve(OWN_FIELDS);
+        self.forwards.write(headers);
         hop::to_server(headers, self.version, self.seen);
         let peer = &self.visit.peer;
         peer.announce_seen(trusted, asked, self.seen, headers);
@@ -110,7 +113,6 @@ impl<'a> Exchange<'a> {
         {
             headers.insert(HOST, host.clone());
         }
-        self.forwards.write(headers);
         if let Some(upgrade) = &self.upgrade {
             upgrade::write(headers, upgrade.clone());
         }
