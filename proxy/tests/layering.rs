@@ -17,6 +17,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "error.rs",
         &["tokio", "hyper", "crate::config", "crate::plan"],
     ),
+    ("error", &["tokio", "hyper", "crate::config", "crate::plan"]),
     (
         "config",
         &["tokio", "std::net::Tcp", "crate::plan", "crate::runtime"],

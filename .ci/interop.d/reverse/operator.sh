@@ -54,7 +54,7 @@ check "reverse: check, explain, status, and the access line" operator
 
 site_metrics() {
     # What a client has left behind a moment ago may not have ended yet.
-    within 5 eval 'ask_front http://localhost/metrics | grep -q "^risefall_upstream_in_flight{upstream=\"back\"} 0$"' ||
+    within 5 eval 'ask_front http://localhost/metrics | grep "^risefall_upstream_in_flight{upstream=\"back\"} 0$"' ||
         { ask_front http://localhost/metrics | grep '^risefall_upstream_in_flight'; return 1; }
     ask_front http://localhost/metrics | "$websockets" -c '
 import sys
