@@ -194,7 +194,7 @@ impl Policy {
     ///
     /// Default: [`Weight::Count`] for what concerns connections, [`Weight::Ignore`] for what a
     /// server said over one that it had accepted ([`Cause::BadGateway`], [`Cause::ServerError`],
-    /// [`Cause::Slow`]).
+    /// [`Cause::Slow`]); what cannot be read ([`Cause::Malformed`]) counts as a connection that breaks.
     #[must_use]
     pub fn weight(&self, cause: Cause) -> Weight {
         self.weights.get(cause)
@@ -329,6 +329,7 @@ mod tests {
         assert_eq!(policy.weight(Cause::Refused), Weight::Trip);
         assert_eq!(policy.weight(Cause::ServerError), Weight::Count);
         assert_eq!(policy.weight(Cause::Reset), Weight::Count);
+        assert_eq!(policy.weight(Cause::Malformed), Weight::Count);
         assert_eq!(policy.weight(Cause::Slow), Weight::Ignore);
     }
 

@@ -71,6 +71,8 @@ async fn serve(mut stream: TcpStream, answer: &str, count: Arc<AtomicUsize>) {
 
 const FINE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 const BROKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nok";
+const MANGLED: &str =
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\nok\r\n";
 const OVER: &str =
     "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -193,7 +195,11 @@ async fn a_dead_server_is_denied_without_a_dial_and_comes_back_by_probes() {
 
 #[tokio::test]
 async fn bodies_and_statuses_of_real_servers_count() {
-    for (answer, cause) in [(BROKEN, Cause::Reset), (OVER, Cause::BadGateway)] {
+    for (answer, cause) in [
+        (BROKEN, Cause::Reset),
+        (MANGLED, Cause::Malformed),
+        (OVER, Cause::BadGateway),
+    ] {
         let (services, _) = registry();
         let server = Server::new(answer).await;
         let dials = Registry::new(Policy::default());
@@ -204,7 +210,7 @@ async fn bodies_and_statuses_of_real_servers_count() {
             let ready = service.ready().await.unwrap();
             let response = ready.call(request(server.address)).await.unwrap();
             let body = response.into_body().collect().await;
-            assert_eq!(body.is_err(), cause == Cause::Reset);
+            assert_eq!(body.is_err(), cause != Cause::BadGateway);
         }
         let status = services.status(&server.address);
         assert_eq!((status.state, status.failures), (State::Down, 3));

@@ -230,6 +230,8 @@ pub enum Breach {
     Protocol,
     /// Its head is larger than is taken.
     Head,
+    /// TLS broke off behind its handshake: a record that cannot be read, or the server's alert.
+    Tls,
     /// It left HTTP unasked, or for something else than was asked for.
     Upgrade,
 }

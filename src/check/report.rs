@@ -58,6 +58,14 @@ pub enum Failure {
     /// It broke off before its answer was whole.
     #[error("closed before its answer was whole")]
     Closed,
+    /// It broke off with a reason, of the system or its own.
+    #[error("broke off: {text}")]
+    Broken {
+        /// Which error it was.
+        kind: io::ErrorKind,
+        /// The same in words.
+        text: String,
+    },
     /// Its answer cannot be read, or is longer than what is read.
     #[error("no usable answer: {0}")]
     Malformed(String),
@@ -164,10 +172,17 @@ impl Failure {
 
     /// That of a connection which broke.
     pub(super) fn broken(error: &io::Error) -> Self {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-        match error.kind() {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, InvalidInput,
+            UnexpectedEof,
+        };
+        let (kind, text) = (error.kind(), error.to_string());
+        match kind {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Self::Closed,
-            _ => Self::Malformed(error.to_string()),
+            // A client's certificate, say, is refused when the handshake is over for the client.
+            _ if is_by_tls(error) => Self::Tls(text),
+            InvalidData | InvalidInput => Self::Malformed(text),
+            _ => Self::Broken { kind, text },
         }
     }
 
@@ -180,6 +195,7 @@ impl Failure {
             Self::DialTimedOut(_) | Self::TimedOut(_) => Cause::TimedOut,
             Self::Tls(_) => Cause::Tls,
             Self::Closed => Cause::Reset,
+            Self::Broken { kind, .. } => Cause::of(&(*kind).into()).unwrap_or(Cause::Reset),
             Self::Malformed(_) => Cause::Malformed,
             Self::Status {
                 found: 502..=504, ..
@@ -187,6 +203,17 @@ impl Failure {
             _ => Cause::ServerError,
         })
     }
+}
+
+#[cfg(feature = "checks-rustls")]
+fn is_by_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<tokio_rustls::rustls::Error>)
+}
+
+#[cfg(not(feature = "checks-rustls"))]
+fn is_by_tls(_: &io::Error) -> bool {
+    false
 }
 
 impl Finding {

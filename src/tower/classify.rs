@@ -80,7 +80,7 @@ impl<A> Classify<A> for ByError {
 /// | an [`io::Error`] that is the peer's: refused, reset, timed out, unreachable, broken off | a failure |
 /// | tokio's `Elapsed` (feature `tokio`) | timed out |
 /// | hyper's error (feature `hyper-util`): the caller's doing, or cancelled | nothing |
-/// | hyper's error: any other | timed out, or reset |
+/// | hyper's error: any other | timed out, malformed (what is no HTTP/1), or reset |
 /// | nothing of all that | [`Outcome::LocalFault`]: what is not known to be the peer's blames nobody |
 #[must_use]
 pub fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
@@ -140,11 +140,18 @@ fn said_by_hyper(error: &hyper::Error) -> Said {
         Said::All(Outcome::Cancelled)
     } else if error.is_timeout() {
         Said::Something(Outcome::Failed(Cause::TimedOut))
-    } else if error.is_parse() {
+    } else if error.is_parse() || is_unreadable(error) {
         Said::Something(Outcome::Failed(Cause::Malformed))
     } else {
         Said::Something(Outcome::Failed(Cause::Reset))
     }
+}
+
+/// Whether it is of a body whose chunks cannot be read.
+#[cfg(feature = "hyper-util")]
+fn is_unreadable(error: &hyper::Error) -> bool {
+    let source = Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
 }
 
 /// As [`Cause::of`], of a connection that had been accepted.

@@ -17,7 +17,7 @@ pin_project! {
     /// | it | tells |
     /// |---|---|
     /// | ends | a success; of gRPC what its trailers say |
-    /// | breaks off | a failure: what the error says ([`Cause::Malformed`] of what is no HTTP), else [`Cause::Reset`] |
+    /// | breaks off | a failure: what the error says ([`Cause::Malformed`] of chunks that cannot be read), else [`Cause::Reset`] |
     /// | is dropped while its reader waits for more | nothing |
     /// | is dropped otherwise, before it was read for instance | a success: there was nothing wrong with what came |
     ///

@@ -37,6 +37,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         8 => Just(Outcome::Failed(Cause::Reported)),
         3 => Just(Outcome::Failed(Cause::Refused)),
         2 => Just(Outcome::Failed(Cause::Tls)),
+        1 => Just(Outcome::Failed(Cause::Malformed)),
         1 => Just(Outcome::Failed(Cause::Slow)),
         8 => Just(Outcome::Success),
         1 => (0..3_000_u64).prop_map(|ms| Outcome::RateLimited {

@@ -267,6 +267,7 @@ impl Breach {
             Self::Incomplete => "http_response_incomplete",
             Self::Protocol => "http_protocol_error",
             Self::Head => "http_response_header_section_size",
+            Self::Tls => "tls_protocol_error",
             Self::Upgrade => "http_upgrade_failed",
         }
     }

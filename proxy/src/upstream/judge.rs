@@ -38,6 +38,9 @@ pub fn judge_fault(fault: &Fault) -> Outcome {
             how: Breach::Incomplete,
             ..
         } => Outcome::Failed(Cause::Reset),
+        Fault::Broken {
+            how: Breach::Tls, ..
+        } => Outcome::Failed(Cause::Tls),
         Fault::Broken { .. } => MALFORMED,
         Fault::Internal(_) | Fault::Memory => Outcome::LocalFault,
         _ => Outcome::Cancelled,
@@ -66,13 +69,17 @@ pub fn breach(error: &hyper::Error) -> Breach {
         return Breach::Head;
     }
     let source = std::error::Error::source(error);
+    let by_io = source.and_then(|source| source.downcast_ref::<io::Error>());
+    let inner = by_io.and_then(io::Error::get_ref);
+    if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
+        return Breach::Tls;
+    }
     let is_unreadable = source.is_some_and(|source| {
         let by_h2 = source.downcast_ref::<h2::Error>();
-        let by_io = source.downcast_ref::<io::Error>().map(io::Error::kind);
         // A peer that closes or resets has broken off; what the engine ends is what it cannot read.
         by_h2.is_some_and(|error| error.is_library() && !error.is_io())
             || matches!(
-                by_io,
+                by_io.map(io::Error::kind),
                 Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
             )
     });
@@ -104,10 +111,83 @@ pub const MALFORMED: Outcome = Outcome::Failed(Cause::Malformed);
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::pin::Pin;
     use std::sync::Arc;
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
+    use http_body_util::Empty;
+    use hyper::Request;
+    use hyper::body::Bytes;
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
     use super::*;
+
+    /// Takes every request, and breaks where the answer should come.
+    struct Breaking {
+        error: fn() -> io::Error,
+        is_asked: bool,
+    }
+
+    impl AsyncRead for Breaking {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.is_asked {
+                return Poll::Ready(Err((self.error)()));
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Breaking {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.is_asked = true;
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn breach_by(error: fn() -> io::Error) -> Breach {
+        let is_asked = false;
+        let stream = TokioIo::new(Breaking { error, is_asked });
+        let (mut sender, connection) = http1::handshake(stream).await.unwrap();
+        let request = Request::new(Empty::<Bytes>::new());
+        let (sent, _) = tokio::join!(sender.send_request(request), connection);
+        breach(&sent.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn what_tls_says_behind_its_handshake_is_no_answer_that_cannot_be_read() {
+        let refused = || {
+            let alert = rustls::AlertDescription::CertificateRequired;
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                rustls::Error::AlertReceived(alert),
+            )
+        };
+        assert_eq!(breach_by(refused).await, Breach::Tls);
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(breach_by(reset).await, Breach::Incomplete);
+        let nonsense = || io::Error::from(io::ErrorKind::InvalidData);
+        assert_eq!(breach_by(nonsense).await, Breach::Protocol);
+    }
 
     #[test]
     fn listed_statuses_are_failures_and_429_says_nothing() {
@@ -143,6 +223,7 @@ mod tests {
         for (how, cause) in [
             (Breach::Incomplete, Cause::Reset),
             (Breach::Protocol, Cause::Malformed),
+            (Breach::Tls, Cause::Tls),
             (Breach::Head, Cause::Malformed),
             (Breach::Upgrade, Cause::Malformed),
         ] {

@@ -201,6 +201,11 @@ fn broken(error: &h2::Error) -> Failure {
     match error.reason() {
         // A connection that ends in order, but before the answer.
         Some(Reason::NO_ERROR) => Failure::Closed,
+        // It says so itself, as it should.
+        _ if error.is_remote() => Failure::Broken {
+            kind: std::io::ErrorKind::ConnectionReset,
+            text: error.to_string(),
+        },
         _ => Failure::Malformed(error.to_string()),
     }
 }
