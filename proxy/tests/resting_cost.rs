@@ -19,7 +19,8 @@ mod sites;
 mod support;
 
 use counting::{Counting, so_far};
-use sites::{answering, get, ok, site_of};
+use sites::{get, site_of};
+use support::origin::{answering, ok};
 use support::{Client, until};
 
 #[global_allocator]

@@ -12,7 +12,8 @@
 mod sites;
 mod support;
 
-use sites::{answering, get, site_of};
+use sites::{get, site_of};
+use support::origin::answering;
 use support::{Origin, Proxy, field};
 
 #[tokio::test]

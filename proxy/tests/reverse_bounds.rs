@@ -15,7 +15,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use risefall::Policy;
-use sites::{get, lasting, ok, site_by, site_of};
+use sites::{get, lasting, site_by, site_of};
+use support::origin::ok;
 use support::{Client, DeadPort, Origin, SOON, within};
 
 #[tokio::test]

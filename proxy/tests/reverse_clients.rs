@@ -14,7 +14,8 @@ mod support;
 
 use std::time::Duration;
 
-use sites::{answering, get, in_flight, lasting, ok, silent, site_by, site_of, with_body};
+use sites::{get, in_flight, lasting, site_by, site_of, with_body};
+use support::origin::{answering, ok, silent};
 use support::{Client, Origin, field, until};
 
 /// A server that tells when a connection to it has ended.

@@ -16,7 +16,8 @@ use h2_support::{DATA, END_STREAM, Frames, H2, HEADERS, RST_STREAM, frame, post,
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use risefall_proxy::plan::{ActionDraft, Draft};
-use sites::{echoing_bodies, get, h2c, site_of, with_body};
+use sites::{get, h2c, site_of, with_body};
+use support::origin::echoing_bodies;
 use support::{Client, Origin, field, within};
 
 /// The site answers by itself.

@@ -15,7 +15,8 @@ mod sites;
 mod support;
 
 use h2_support::{DATA, END_STREAM, Frames, HEADERS, frame, request};
-use sites::{h2c, lasting, ok, route_to, saying, site_by, site_of};
+use sites::{h2c, lasting, route_to, site_by, site_of};
+use support::origin::{ok, saying};
 use support::{Client, DeadPort, Origin, field, within};
 use tokio::sync::mpsc;
 

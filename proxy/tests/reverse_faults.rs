@@ -21,10 +21,8 @@ use std::time::{Duration, Instant};
 use admin::{json, metric, with_admin};
 use risefall::{Cause, Policy, State};
 use risefall_proxy::plan::Draft;
-use sites::{
-    answering, get, lasting, ok, resetting, resetting_behind, route_to, saying, server_of, silent,
-    site_by, site_of, with_body,
-};
+use sites::{get, lasting, route_to, server_of, site_by, site_of, with_body};
+use support::origin::{answering, ok, resetting, resetting_behind, saying, silent};
 use support::{Client, DeadPort, Origin, SOON, black_hole, until};
 use tokio::io::AsyncWriteExt as _;
 

@@ -23,7 +23,8 @@ use risefall::{GroupPolicy, GroupPolicyBuilder, Mode, Policy, Recovery};
 use risefall_proxy::plan::upstream::usual_group;
 use risefall_proxy::plan::{Balance, Draft};
 use serde_json::Value;
-use sites::{answering, get, lasting, ok, saying, site_by, site_of};
+use sites::{get, lasting, site_by, site_of};
+use support::origin::{answering, ok, saying, silent};
 use support::{Client, DeadPort, Origin, Proxy, Response};
 
 const BROKEN: &str = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
@@ -133,7 +134,7 @@ async fn nobody_is_ejected_while_the_group_only_observes() {
 
 #[tokio::test]
 async fn servers_that_are_only_observed_are_full_and_not_down() {
-    let silent = sites::silent().await;
+    let silent = silent().await;
     let policy = Policy::builder()
         .max_fails(1)
         .fail_timeout(Duration::from_secs(60));

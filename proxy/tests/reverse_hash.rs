@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use risefall::Policy;
 use risefall_proxy::plan::{Balance, Draft, KeyBy};
-use sites::{get, ok, site_by};
+use sites::{get, site_by};
+use support::origin::ok;
 use support::{Client, Proxy, within};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use risefall_proxy::plan::{Draft, SiteDraft, UpstreamDraft};
-use sites::{get, in_flight, ok, route_to, server_of, site_of};
+use sites::{get, in_flight, route_to, server_of, site_of};
+use support::origin::ok;
 use support::{Client, Origin, Proxy, until};
 use tokio::sync::Semaphore;
 

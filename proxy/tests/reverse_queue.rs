@@ -19,9 +19,8 @@ use std::time::Duration;
 use risefall::{Policy, Recovery};
 use risefall_proxy::plan::upstream::Sticky;
 use risefall_proxy::plan::{Balance, Draft, KeyBy, Server, UpstreamDraft};
-use sites::{
-    answering, get, group, in_flight, lasting, ok, server_of, site_by, site_of, with_body,
-};
+use sites::{get, group, in_flight, lasting, server_of, site_by, site_of, with_body};
+use support::origin::{answering, ok};
 use support::{Client, DeadPort, Origin, PATIENCE, Proxy, field, until};
 use tokio::sync::Semaphore;
 

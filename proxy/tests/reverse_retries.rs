@@ -17,10 +17,8 @@ use std::sync::{Arc, Mutex};
 
 use hyper::StatusCode;
 use risefall_proxy::plan::UpstreamDraft;
-use sites::{
-    answering, echoing_bodies, get, group, lasting, ok, read_whole, resetting, site_by, site_of,
-    with_body,
-};
+use sites::{get, group, lasting, site_by, site_of, with_body};
+use support::origin::{answering, echoing_bodies, ok, read_whole, resetting};
 use support::{Client, DeadPort, Origin, within};
 use tokio::sync::Semaphore;
 

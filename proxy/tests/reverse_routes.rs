@@ -18,7 +18,8 @@ use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
 use risefall_proxy::plan::site::{HostPattern, PathRule};
 use risefall_proxy::plan::{ActionDraft, Draft, RouteDraft, SiteDraft};
-use sites::{get, ok, route_to, saying, site_of};
+use sites::{get, route_to, site_of};
+use support::origin::{ok, saying};
 use support::{Origin, Proxy, field};
 
 fn say(path: PathRule, body: &str) -> RouteDraft {

@@ -22,6 +22,7 @@ use hyper::Response;
 use risefall_proxy::plan::UpstreamDraft;
 use risefall_proxy::plan::upstream::HttpVersion;
 use sites::{both_h2, h2c, site_of};
+use support::origin::ok;
 use support::{Client, Origin, field, within};
 
 #[tokio::test]
@@ -171,7 +172,7 @@ async fn servers_of_http1_get_trailers_that_were_announced() {
             while !end.ends_with("\r\n\r\n") {
                 end += &client.line().await;
             }
-            client.send(sites::ok(&end)).await;
+            client.send(ok(&end)).await;
         }
     })
     .await;

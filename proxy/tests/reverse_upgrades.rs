@@ -15,7 +15,8 @@ mod support;
 use std::time::Duration;
 
 use risefall_proxy::plan::Draft;
-use sites::{get, in_flight, saying, site_of};
+use sites::{get, in_flight, site_of};
+use support::origin::saying;
 use support::{Client, Origin, field, until};
 
 #[tokio::test]

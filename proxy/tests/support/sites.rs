@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use risefall::{Policy, PolicyBuilder};
@@ -12,9 +11,8 @@ use risefall_proxy::plan::site::PathRule;
 use risefall_proxy::plan::upstream::HttpVersion;
 use risefall_proxy::plan::{ActionDraft, Draft, RouteDraft, Server, SiteDraft, UpstreamDraft};
 use risefall_proxy::proto::Target;
-use tokio::sync::Notify;
 
-use crate::support::{Client, Origin, Proxy, field};
+use crate::support::{Origin, Proxy};
 
 /// A site whose every request goes to one of `servers`, and what `change` makes of that.
 pub fn site_of(servers: &[SocketAddr], change: impl FnOnce(&mut Draft)) -> Proxy {
@@ -83,75 +81,6 @@ pub fn with_body(method: &str, body: &str) -> String {
     format!("{method} / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {len}\r\n\r\n{body}")
 }
 
-/// An answer of 200 with this body.
-pub fn ok(body: &str) -> String {
-    let len = body.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{body}")
-}
-
-/// Gives `answer` to every request, which has no body, and keeps the connection.
-pub async fn answering(answer: impl Into<String>) -> Origin {
-    let answer = answer.into();
-    Origin::start(move |mut client: Client| {
-        let answer = answer.clone();
-        async move {
-            while !client.bytes.is_empty() || client.more().await > 0 {
-                client.head().await;
-                client.send(&answer).await;
-            }
-        }
-    })
-    .await
-}
-
-/// Reads a head, says something, and closes.
-pub async fn saying(said: impl Into<Vec<u8>>) -> Origin {
-    let said = said.into();
-    Origin::start(move |mut client: Client| {
-        let said = said.clone();
-        async move {
-            client.head().await;
-            client.send(said).await;
-        }
-    })
-    .await
-}
-
-/// Reads a head and resets the connection.
-pub async fn resetting() -> Origin {
-    Origin::start(|mut client: Client| async move {
-        client.head().await;
-        client.reset();
-    })
-    .await
-}
-
-/// Reads a head, says something, and resets the connection when it is told to: a reset overtakes
-/// what the other side has not read.
-pub async fn resetting_behind(said: &'static str) -> (Origin, Arc<Notify>) {
-    let told = Arc::new(Notify::new());
-    let waiting = Arc::clone(&told);
-    let origin = Origin::start(move |mut client: Client| {
-        let told = Arc::clone(&waiting);
-        async move {
-            client.head().await;
-            client.send(said).await;
-            told.notified().await;
-            client.reset();
-        }
-    })
-    .await;
-    (origin, told)
-}
-
-/// Reads everything and never says a word.
-pub async fn silent() -> Origin {
-    Origin::start(|mut client: Client| async move {
-        client.rest().await;
-    })
-    .await
-}
-
 /// Changes the group of servers.
 pub fn group(change: impl FnOnce(&mut UpstreamDraft)) -> impl FnOnce(&mut Draft) {
     |draft| change(&mut draft.upstreams[0])
@@ -161,26 +90,4 @@ pub fn group(change: impl FnOnce(&mut UpstreamDraft)) -> impl FnOnce(&mut Draft)
 pub fn in_flight(proxy: &Proxy) -> u64 {
     let counters = proxy.running().counters();
     counters.iter().map(|one| one.in_flight.get()).sum()
-}
-
-/// Reads a whole request; its body has a length or comes in chunks.
-pub async fn read_whole(client: &mut Client) -> (String, Vec<u8>) {
-    let head = client.head().await;
-    let body = match field(&head, "content-length") {
-        Some(len) => client.take(len.parse().unwrap()).await,
-        None if field(&head, "transfer-encoding").is_some() => client.chunks().await,
-        None => Vec::new(),
-    };
-    (head, body)
-}
-
-/// Answers each request with its body.
-pub async fn echoing_bodies() -> Origin {
-    Origin::start(|mut client: Client| async move {
-        while !client.bytes.is_empty() || client.more().await > 0 {
-            let (_, body) = read_whole(&mut client).await;
-            client.send(ok(std::str::from_utf8(&body).unwrap())).await;
-        }
-    })
-    .await
 }
