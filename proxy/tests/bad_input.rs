@@ -10,9 +10,11 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::{Origin, Proxy, field, policy, until};
+use support::origin::{hearing, ok, read_whole, silent, staying};
+use support::{Origin, Proxy, ask, get, policy, until};
 
 async fn is_alive(proxy: &Proxy) {
     let origin = Origin::echo().await;
@@ -89,7 +91,6 @@ async fn heads_beyond_the_limits_are_refused_by_name() {
 async fn messages_with_two_readings_are_refused() {
     let proxy = Proxy::start();
     let origin = Origin::echo().await;
-    let address = origin.address;
     for fields in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
@@ -100,8 +101,7 @@ async fn messages_with_two_readings_are_refused() {
         "X: 1\r\n folded\r\n",
         "X: 1\nY: 2\r\n",
     ] {
-        let request =
-            format!("POST http://{address}/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n0\r\n\r\n");
+        let request = ask("POST", origin.address, "/", fields) + "0\r\n\r\n";
         let status = refused(&proxy, request).await;
         assert!(matches!(status, 400 | 501), "{status} for {fields:?}");
     }
@@ -139,17 +139,10 @@ async fn a_refused_request_is_not_answered_before_the_ones_in_front_of_it() {
     let origin = Origin::echo().await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        ))
-        .await;
-    assert_eq!(client.response().await.status(), 200);
-    client
-        .send("GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
-        .await;
-    assert_eq!(client.response().await.status(), 400);
+    let first = client.ask(get(origin.address, "/")).await;
+    assert_eq!(first.status(), 200);
+    let two_hosts = "GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    assert_eq!(client.ask(two_hosts).await.status(), 400);
     assert_eq!(client.rest().await, b"");
 }
 
@@ -157,18 +150,9 @@ async fn a_refused_request_is_not_answered_before_the_ones_in_front_of_it() {
 async fn told_back() -> Origin {
     Origin::start(|mut client| async move {
         while !client.bytes.is_empty() || client.more().await > 0 {
-            let head = client.head().await;
-            let body = match field(&head, "content-length") {
-                Some(len) => client.take(len.parse().unwrap()).await,
-                None if head.starts_with("POST ") => client.chunks().await,
-                None => Vec::new(),
-            };
-            let told = [head.as_bytes(), &body].concat();
-            let len = told.len();
-            client
-                .send(format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n"))
-                .await;
-            client.send(told).await;
+            let (head, body) = read_whole(&mut client).await;
+            let told = head + std::str::from_utf8(&body).unwrap();
+            client.send(ok(&told)).await;
         }
     })
     .await
@@ -178,18 +162,12 @@ async fn told_back() -> Origin {
 async fn what_came_whole_in_front_of_a_broken_request_is_answered_first() {
     let origin = told_back().await;
     let proxy = Proxy::start();
-    let get = format!(
-        "GET http://{}/x HTTP/1.1\r\nHost: a\r\n\r\n",
-        origin.address
-    );
-    let post = format!(
-        "POST http://{}/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody",
-        origin.address
-    );
+    let get = get(origin.address, "/x");
+    let post = ask("POST", origin.address, "/x", "Content-Length: 4\r\n") + "body";
     let mut lines = 0;
     for sound in [vec![&get], vec![&get, &post, &get], vec![&post]] {
         for broken in [
-            format!("GET http://{}/y HTTP/1.1\r\nX : b\r\n\r\n", origin.address),
+            ask("GET", origin.address, "/y", "X : b\r\n"),
             chunked(origin.address) + "nonsense\r\n",
             "nonsense\r\n".to_owned(),
             "\r\n\r\n\r\n".to_owned(),
@@ -264,41 +242,21 @@ async fn a_client_that_is_too_slow_is_closed_at_its_deadline() {
     }
     let origin = Origin::echo().await;
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        ))
-        .await;
-    client.response().await;
+    client.ask(get(origin.address, "/")).await;
     assert_eq!(client.rest().await, b"", "an idle connection is closed");
 }
 
-fn chunked(address: std::net::SocketAddr) -> String {
-    format!("POST http://{address}/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+/// The head of a request whose body comes in chunks.
+fn chunked(address: SocketAddr) -> String {
+    ask("POST", address, "/", "Transfer-Encoding: chunked\r\n")
 }
 
 #[tokio::test]
 async fn a_bad_chunk_behind_a_response_is_not_answered_a_second_time() {
-    // Answers before the body.
-    let origin = Origin::start(|mut client| async move {
-        client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .await;
-        client.rest().await;
-    })
-    .await;
-    let unfinished = Origin::start(|mut client| async move {
-        client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
-            .await;
-        client.rest().await;
-    })
-    .await;
     let proxy = Proxy::start();
-    for origin in [origin, unfinished] {
+    // Both answer before the body, and one has not finished.
+    for answer in [&*ok("ok"), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"] {
+        let origin = staying(answer).await;
         let mut client = proxy.connect().await;
         client.send(chunked(origin.address) + "2\r\nab\r\n").await;
         client.head().await;
@@ -314,22 +272,12 @@ async fn a_bad_chunk_behind_a_response_is_not_answered_a_second_time() {
 
 #[tokio::test]
 async fn a_bad_chunk_of_a_request_without_an_answer_is_a_bad_request() {
-    let (heard, mut is_heard) = tokio::sync::mpsc::unbounded_channel();
-    let origin = Origin::start(move |mut client| {
-        let heard = heard.clone();
-        async move {
-            client.head().await;
-            heard.send(()).unwrap();
-            client.rest().await;
-        }
-    })
-    .await;
+    let (origin, mut heard) = hearing().await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
     client.send(chunked(origin.address) + "2\r\nab\r\n").await;
-    support::within(is_heard.recv()).await.unwrap();
-    client.send("nonsense\r\n").await;
-    let response = client.response().await;
+    support::within(heard.recv()).await.unwrap();
+    let response = client.ask("nonsense\r\n").await;
     assert_eq!(response.status(), 400);
     assert!(
         response.text().contains("chunk size"),
@@ -345,18 +293,14 @@ async fn a_bad_chunk_of_a_request_without_an_answer_is_a_bad_request() {
 
 #[tokio::test]
 async fn a_body_that_stands_still_or_breaks_off_is_the_clients_fault() {
-    let origin = Origin::start(|mut client| async move {
-        client.rest().await;
-    })
-    .await;
+    let origin = silent().await;
     let proxy = Proxy::with(policy(), |draft| {
         draft.timeouts.answer = Duration::from_millis(50);
         draft.timeouts.body_idle = Duration::from_millis(200);
     });
     let start = std::time::Instant::now();
     let mut client = proxy.connect().await;
-    client.send(chunked(origin.address) + "2\r\na").await;
-    let response = client.response().await;
+    let response = client.ask(chunked(origin.address) + "2\r\na").await;
     assert!(start.elapsed() >= Duration::from_millis(200), "it had time");
     let status = response.field("proxy-status");
     assert!(status.contains("connection_read_timeout"), "{status}");
@@ -387,15 +331,10 @@ async fn a_target_that_is_no_uri_is_refused_in_our_words_with_a_line() {
     ];
     for target in targets {
         let mut client = proxy.connect().await;
-        let first = origin.address;
-        client
-            .send(format!("GET http://{first}/ HTTP/1.1\r\nHost: a\r\n\r\n"))
-            .await;
-        assert_eq!(client.response().await.status(), 200);
-        client
-            .send(format!("{target} HTTP/1.1\r\nHost: a\r\n\r\n"))
-            .await;
-        let response = client.response().await;
+        let first = client.ask(get(origin.address, "/")).await;
+        assert_eq!(first.status(), 200);
+        let refused = format!("{target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let response = client.ask(refused).await;
         assert_eq!(response.status(), 400, "{target}");
         let status = response.field("proxy-status");
         assert!(status.contains("error=http_request_error"), "{status}");
@@ -409,13 +348,10 @@ async fn a_target_that_is_no_uri_is_refused_in_our_words_with_a_line() {
 #[tokio::test]
 async fn a_client_that_is_turned_away_leaves_a_line() {
     let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
+    let options = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut first = proxy.connect().await;
-    first.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    first.response().await;
-    let mut second = proxy.connect().await;
-    second.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(second.response().await.status(), 503);
-    drop(second);
+    first.ask(options).await;
+    assert_eq!(proxy.ask(options).await.status(), 503);
     let lines = proxy.lines(2).await;
     assert_eq!(lines[1], "http - - 503 0 0 - - connection_limit_reached");
 }
@@ -428,13 +364,8 @@ async fn a_head_that_begins_behind_a_request_has_the_time_of_a_head() {
         draft.timeouts.header = Duration::from_millis(100);
     });
     let mut client = proxy.connect().await;
-    let address = origin.address;
-    client
-        .send(format!(
-            "GET http://{address}/ HTTP/1.1\r\nHost: a\r\n\r\nGET http://"
-        ))
-        .await;
-    assert_eq!(client.response().await.status(), 200);
+    let and_more = get(origin.address, "/") + "GET http://";
+    assert_eq!(client.ask(and_more).await.status(), 200);
     let closed = tokio::time::timeout(support::SOON, client.rest()).await;
     assert_eq!(closed.unwrap(), b"");
 }
@@ -446,10 +377,7 @@ async fn a_head_may_be_as_large_as_the_operator_says() {
         draft.limits.header_size = 2048;
         draft.limits.header_count = 5;
     });
-    let head = |fields: &str| {
-        let address = origin.address;
-        format!("GET http://{address}/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
-    };
+    let head = |fields: &str| ask("GET", origin.address, "/", fields);
     let long = |len: usize| format!("X: {}\r\n", "x".repeat(len));
     for (fields, status) in [
         (long(1500), 200),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use risefall::{ManualClock, Policy, Registry};
 use risefall_proxy::net::resolve::SystemNames;
-use support::{DeadPort, Origin, Proxy, echo_heads, socks5, socks5_address};
+use support::{DeadPort, Origin, Proxy, connect, echo_heads, socks5, socks5_address};
 
 /// A proxy whose verdicts last for a minute: no test takes that long.
 fn start() -> Proxy {
@@ -67,8 +67,7 @@ async fn a_down_address_is_not_dialled_even_if_it_has_come_back() {
     }
     let origin = Origin::revive(port, echo_heads);
     assert_eq!(proxy.get(address, "/").await.status(), 503);
-    let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    assert_eq!(proxy.ask(connect).await.status(), 503);
+    assert_eq!(proxy.ask(connect(address)).await.status(), 503);
     let mut client = proxy.connect().await;
     assert_eq!(socks5(&mut client, &socks5_address(address)).await.0, 4);
     assert_eq!(origin.connections(), 0);
@@ -101,8 +100,7 @@ async fn every_protocol_learns_from_the_others() {
     let port = DeadPort::new();
     let dead = port.address();
     assert_eq!(proxy.get(dead, "/").await.status(), 502);
-    let connect = format!("CONNECT {dead} HTTP/1.1\r\nHost: {dead}\r\n\r\n");
-    assert_eq!(proxy.ask(connect).await.status(), 502);
+    assert_eq!(proxy.ask(connect(dead)).await.status(), 502);
     let mut client = proxy.connect().await;
     assert_eq!(socks5(&mut client, &socks5_address(dead)).await.0, 5);
     assert_eq!(proxy.get(dead, "/").await.status(), 503);

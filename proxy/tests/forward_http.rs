@@ -10,12 +10,20 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::{Client, Origin, Proxy, policy, within};
+use risefall::Policy;
+use support::origin::{ok, read_whole, saying, silent, staying};
+use support::{
+    Client, DeadPort, Origin, Proxy, ask, black_hole, field, get, policy, socks5, socks5_address,
+    within,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const BIG: usize = 5_000_000;
+
+const CUT_SHORT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this";
 
 #[tokio::test]
 async fn a_get_reaches_its_origin_in_origin_form() {
@@ -33,16 +41,16 @@ async fn a_get_reaches_its_origin_in_origin_form() {
     assert_eq!(response.field("via"), "1.1 risefall");
     let seen = response.text();
     assert!(seen.starts_with("GET /path?q=1 HTTP/1.1\r\n"), "{seen}");
-    assert_eq!(support::field(seen, "host"), Some(&*address.to_string()));
-    assert_eq!(support::field(seen, "via"), Some("1.1 risefall"));
-    assert_eq!(support::field(seen, "x-kept"), Some("2"));
+    assert_eq!(field(seen, "host"), Some(&*address.to_string()));
+    assert_eq!(field(seen, "via"), Some("1.1 risefall"));
+    assert_eq!(field(seen, "x-kept"), Some("2"));
     for gone in [
         "proxy-connection",
         "connection",
         "x-mine",
         "proxy-authorization",
     ] {
-        assert_eq!(support::field(seen, gone), None, "{gone} in {seen}");
+        assert_eq!(field(seen, gone), None, "{gone} in {seen}");
     }
 }
 
@@ -53,16 +61,10 @@ async fn requests_of_one_connection_go_each_to_its_own_host() {
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
     for origin in [&first, &second, &first, &second] {
-        let address = origin.address;
-        client
-            .send(format!(
-                "GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n"
-            ))
-            .await;
-        let response = client.response().await;
+        let response = client.ask(get(origin.address, "/")).await;
         assert_eq!(
-            support::field(response.text(), "host"),
-            Some(&*address.to_string())
+            field(response.text(), "host"),
+            Some(&*origin.address.to_string())
         );
     }
     assert_eq!((first.connections(), second.connections()), (1, 1));
@@ -72,18 +74,12 @@ async fn requests_of_one_connection_go_each_to_its_own_host() {
 async fn pipelined_requests_are_answered_in_order() {
     let origin = Origin::echo().await;
     let proxy = Proxy::start();
-    let address = origin.address;
     let mut client = proxy.connect().await;
-    let request = |n| format!("GET http://{address}/{n} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let request = |n| get(origin.address, &format!("/{n}"));
     client.send((0..5).map(request).collect::<String>()).await;
     for n in 0..5 {
-        assert!(
-            client
-                .response()
-                .await
-                .text()
-                .starts_with(&format!("GET /{n} "))
-        );
+        let response = client.response().await;
+        assert!(response.text().starts_with(&format!("GET /{n} ")));
     }
 }
 
@@ -99,40 +95,38 @@ async fn connections_to_an_origin_are_used_by_all_clients_of_a_worker() {
 
 /// Takes a request with a body and gives the body back in the same framing.
 async fn give_back(mut client: Client) {
-    let head = client.head().await;
-    if let Some(len) = support::field(&head, "content-length") {
-        let body = client.take(len.parse().unwrap()).await;
+    let (head, body) = read_whole(&mut client).await;
+    if let Some(len) = field(&head, "content-length") {
         client
             .send(format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n"))
             .await;
         client.send(body).await;
     } else {
-        let body = client.chunks().await;
         client
             .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             .await;
-        for chunk in body.chunks(70_000) {
-            client.send(format!("{:x}\r\n", chunk.len())).await;
-            client.send(chunk).await;
-            client.send("\r\n").await;
-        }
-        client.send("0\r\n\r\n").await;
+        send_chunks(&mut client, body.chunks(70_000)).await;
     }
+}
+
+async fn send_chunks(client: &mut Client, chunks: impl Iterator<Item = &[u8]>) {
+    for chunk in chunks {
+        client.send(format!("{:x}\r\n", chunk.len())).await;
+        client.send(chunk).await;
+        client.send("\r\n").await;
+    }
+    client.send("0\r\n\r\n").await;
 }
 
 #[tokio::test]
 async fn a_body_of_known_length_streams_both_ways() {
     let origin = Origin::start(give_back).await;
     let proxy = Proxy::start();
-    let address = origin.address;
     let body: Vec<u8> = (0..BIG).map(|n| (n % 251) as u8).collect();
     let mut client = proxy.connect().await;
-    let head = format!(
-        "POST http://{address}/ HTTP/1.1\r\nHost: {address}\r\nContent-Length: {BIG}\r\n\r\n"
-    );
-    client.send(head).await;
-    client.send(&body).await;
-    let response = client.response().await;
+    let fields = format!("Content-Length: {BIG}\r\n");
+    client.send(ask("POST", origin.address, "/", &fields)).await;
+    let response = client.ask(&body).await;
     assert_eq!(response.status(), 200);
     assert!(response.body == body);
 }
@@ -141,19 +135,11 @@ async fn a_body_of_known_length_streams_both_ways() {
 async fn a_chunked_body_streams_both_ways() {
     let origin = Origin::start(give_back).await;
     let proxy = Proxy::start();
-    let address = origin.address;
     let body: Vec<u8> = (0..BIG).map(|n| (n % 241) as u8).collect();
     let mut client = proxy.connect().await;
-    let head = format!(
-        "POST http://{address}/ HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    );
-    client.send(head).await;
-    for chunk in body.chunks(100_000) {
-        client.send(format!("{:x}\r\n", chunk.len())).await;
-        client.send(chunk).await;
-        client.send("\r\n").await;
-    }
-    client.send("0\r\n\r\n").await;
+    let fields = "Transfer-Encoding: chunked\r\n";
+    client.send(ask("POST", origin.address, "/", fields)).await;
+    send_chunks(&mut client, body.chunks(100_000)).await;
     let response = client.response().await;
     assert_eq!(response.field("transfer-encoding"), "chunked");
     assert!(response.body == body);
@@ -168,11 +154,8 @@ async fn a_slow_reader_slows_its_origin_and_fills_no_buffer() {
         let sent = std::sync::Arc::clone(&sent);
         async move {
             client.head().await;
-            client
-                .send(format!(
-                    "HTTP/1.1 200 OK\r\nContent-Length: {ENDLESS}\r\n\r\n"
-                ))
-                .await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {ENDLESS}\r\n\r\n");
+            client.send(head).await;
             for _ in 0..ENDLESS / 100_000 {
                 if client.stream.write_all(&[7; 100_000]).await.is_err() {
                     return;
@@ -183,13 +166,8 @@ async fn a_slow_reader_slows_its_origin_and_fills_no_buffer() {
     })
     .await;
     let proxy = Proxy::start();
-    let address = origin.address;
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n"
-        ))
-        .await;
+    client.send(get(origin.address, "/")).await;
     client.head().await;
     // The origin stands still when all buffers between it and the client are full.
     while tokio::time::timeout(Duration::from_millis(300), progress.changed())
@@ -218,7 +196,6 @@ async fn head_and_statuses_without_a_body_leave_the_connection_usable() {
     })
     .await;
     let proxy = Proxy::start();
-    let address = origin.address;
     let mut client = proxy.connect().await;
     for (method, path, status) in [
         ("HEAD", "/", "200"),
@@ -226,12 +203,11 @@ async fn head_and_statuses_without_a_body_leave_the_connection_usable() {
         ("GET", "/304", "304"),
         ("HEAD", "/", "200"),
     ] {
-        let request = format!("{method} http://{address}{path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        client.send(request).await;
+        client.send(ask(method, origin.address, path, "")).await;
         let head = client.head().await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
         if method == "HEAD" {
-            assert_eq!(support::field(&head, "content-length"), Some("1000"));
+            assert_eq!(field(&head, "content-length"), Some("1000"));
         }
     }
     assert_eq!(origin.connections(), 1);
@@ -243,12 +219,8 @@ async fn a_client_of_http_1_0_gets_its_answer_without_chunks() {
     let proxy = Proxy::start();
     let address = origin.address;
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "POST http://{address}/ HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello"
-        ))
-        .await;
-    let response = client.response().await;
+    let request = format!("POST http://{address}/ HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello");
+    let response = client.ask(request).await;
     assert!(
         response.head.starts_with("HTTP/1.0 200 ") || response.head.starts_with("HTTP/1.1 200 ")
     );
@@ -258,11 +230,7 @@ async fn a_client_of_http_1_0_gets_its_answer_without_chunks() {
 
 #[tokio::test]
 async fn an_answer_that_ends_with_its_connection_is_passed_on_whole() {
-    let origin = Origin::start(|mut client| async move {
-        client.head().await;
-        client.send("HTTP/1.0 200 OK\r\n\r\nuntil the end").await;
-    })
-    .await;
+    let origin = saying("HTTP/1.0 200 OK\r\n\r\nuntil the end").await;
     let proxy = Proxy::start();
     assert_eq!(proxy.get(origin.address, "/").await.text(), "until the end");
 }
@@ -271,11 +239,8 @@ async fn an_answer_that_ends_with_its_connection_is_passed_on_whole() {
 async fn a_client_that_has_sent_all_it_had_still_gets_its_answer() {
     let origin = Origin::echo().await;
     let proxy = Proxy::start();
-    let address = origin.address;
     let mut client = proxy.connect().await;
-    client
-        .send(format!("GET http://{address}/ HTTP/1.1\r\nHost: a\r\n\r\n"))
-        .await;
+    client.send(get(origin.address, "/")).await;
     client.end().await;
     assert_eq!(client.response().await.status(), 200);
 }
@@ -284,19 +249,16 @@ async fn a_client_that_has_sent_all_it_had_still_gets_its_answer() {
 async fn a_body_is_asked_for_only_when_somebody_wants_it() {
     let origin = Origin::start(give_back).await;
     let proxy = Proxy::start();
-    let expect = |address: std::net::SocketAddr| {
-        format!(
-            "POST http://{address}/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
-             Content-Length: 5\r\n\r\n"
-        )
+    let expect = |address: SocketAddr| {
+        let fields = "Expect: 100-continue\r\nContent-Length: 5\r\n";
+        ask("POST", address, "/", fields)
     };
     let mut client = proxy.connect().await;
     client.send(expect(origin.address)).await;
     assert!(client.head().await.starts_with("HTTP/1.1 100 "));
-    client.send("hello").await;
-    assert_eq!(client.response().await.text(), "hello");
+    assert_eq!(client.ask("hello").await.text(), "hello");
 
-    let dead = support::DeadPort::new();
+    let dead = DeadPort::new();
     let refused = proxy.ask(expect(dead.address())).await;
     assert_eq!(refused.status(), 502);
 }
@@ -304,21 +266,12 @@ async fn a_body_is_asked_for_only_when_somebody_wants_it() {
 #[tokio::test]
 async fn a_pooled_connection_that_died_is_replaced_unseen() {
     // Answers one request and closes without having said so.
-    let origin = Origin::start(|mut client| async move {
-        client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .await;
-    })
-    .await;
+    let origin = saying(ok("ok")).await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    let address = origin.address;
     for _ in 0..20 {
-        client
-            .send(format!("GET http://{address}/ HTTP/1.1\r\nHost: a\r\n\r\n"))
-            .await;
-        assert_eq!(client.response().await.status(), 200);
+        let response = client.ask(get(origin.address, "/")).await;
+        assert_eq!(response.status(), 200);
     }
 }
 
@@ -327,9 +280,7 @@ async fn a_request_is_sent_again_only_if_that_harms_nothing() {
     // Answers the first request of a connection, swallows the second and closes.
     let origin = Origin::start(|mut client| async move {
         client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .await;
+        client.send(ok("ok")).await;
         client.head().await;
     })
     .await;
@@ -338,76 +289,43 @@ async fn a_request_is_sent_again_only_if_that_harms_nothing() {
     assert_eq!(proxy.get(address, "/").await.status(), 200);
     assert_eq!(proxy.get(address, "/").await.status(), 200);
     assert_eq!(origin.connections(), 2);
-    let post = format!("POST http://{address}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let post = ask("POST", address, "/", "Content-Length: 0\r\n");
     let response = proxy.ask(post).await;
     assert_eq!(response.status(), 502);
-    assert!(
-        response
-            .field("proxy-status")
-            .contains("http_response_incomplete")
-    );
+    let status = response.field("proxy-status");
+    assert!(status.contains("http_response_incomplete"), "{status}");
 }
 
 #[tokio::test]
 async fn an_origin_that_does_not_answer_is_given_up_on() {
-    let origin = Origin::start(|mut client| async move {
-        client.head().await;
-        client.rest().await;
-    })
-    .await;
+    let origin = silent().await;
     let proxy = Proxy::with(policy(), |draft| {
         draft.timeouts.answer = Duration::from_millis(100);
     });
     let response = proxy.get(origin.address, "/").await;
     assert_eq!(response.status(), 504);
-    assert!(
-        response
-            .field("proxy-status")
-            .contains("http_response_timeout")
-    );
+    let status = response.field("proxy-status");
+    assert!(status.contains("http_response_timeout"), "{status}");
 }
 
 #[tokio::test]
 async fn an_answer_that_is_cut_short_ends_the_clients_connection_too() {
-    let origin = Origin::start(|mut client| async move {
-        client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
-            .await;
-    })
-    .await;
+    let origin = saying(CUT_SHORT).await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        ))
-        .await;
+    client.send(get(origin.address, "/")).await;
     client.head().await;
     assert_eq!(client.rest().await, b"only this");
 }
 
 #[tokio::test]
 async fn a_body_that_stands_still_is_cut() {
-    let origin = Origin::start(|mut client| async move {
-        client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
-            .await;
-        client.rest().await;
-    })
-    .await;
+    let origin = staying(CUT_SHORT).await;
     let proxy = Proxy::with(policy(), |draft| {
         draft.timeouts.body_idle = Duration::from_millis(100);
     });
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        ))
-        .await;
+    client.send(get(origin.address, "/")).await;
     client.head().await;
     assert_eq!(client.rest().await, b"only this");
 }
@@ -417,7 +335,7 @@ async fn trailers_pass_to_a_client_that_takes_them() {
     let origin = Origin::start(|mut client| async move {
         for _ in 0..2 {
             let head = client.head().await;
-            assert_eq!(support::field(&head, "te"), Some("trailers"));
+            assert_eq!(field(&head, "te"), Some("trailers"));
             client
                 .send(
                     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
@@ -430,14 +348,11 @@ async fn trailers_pass_to_a_client_that_takes_them() {
     .await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    let address = origin.address;
-    let request = format!(
-        "GET http://{address}/ HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: te\r\n\r\n"
-    );
+    let fields = "TE: trailers\r\nConnection: te\r\n";
     for _ in 0..2 {
-        client.send(&request).await;
+        client.send(ask("GET", origin.address, "/", fields)).await;
         let head = client.head().await;
-        assert_eq!(support::field(&head, "trailer"), Some("x-sum"));
+        assert_eq!(field(&head, "trailer"), Some("x-sum"));
         assert_eq!(client.take(7).await, b"2\r\nok\r\n");
         assert_eq!(client.take(16).await, b"0\r\nx-sum: 42\r\n\r\n");
     }
@@ -449,42 +364,33 @@ async fn trailers_pass_to_a_client_that_takes_them() {
 async fn max_forwards_ends_at_zero_and_counts_down_before() {
     let origin = Origin::echo().await;
     let proxy = Proxy::start();
-    let address = origin.address;
-    let options = |left| {
-        format!("OPTIONS http://{address}/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: {left}\r\n\r\n")
+    let left = |method, left| {
+        let fields = format!("Max-Forwards: {left}\r\n");
+        ask(method, origin.address, "/", &fields)
     };
-    let ours = proxy.ask(options(0)).await;
+    let ours = proxy.ask(left("OPTIONS", 0)).await;
     assert_eq!(ours.status(), 200);
     assert!(ours.field("allow").contains("CONNECT"));
     assert_eq!(origin.connections(), 0);
-    let theirs = proxy.ask(options(3)).await;
-    assert_eq!(support::field(theirs.text(), "max-forwards"), Some("2"));
-    let trace = format!("TRACE http://{address}/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
-    assert_eq!(proxy.ask(trace).await.status(), 405);
+    let theirs = proxy.ask(left("OPTIONS", 3)).await;
+    assert_eq!(field(theirs.text(), "max-forwards"), Some("2"));
+    assert_eq!(proxy.ask(left("TRACE", 0)).await.status(), 405);
 }
 
 #[tokio::test]
 async fn a_black_hole_costs_the_connect_timeout_until_it_is_known() {
-    let (hole, _filling) = support::black_hole().await;
+    let (hole, _filling) = black_hole().await;
     let address = hole.local_addr().unwrap().as_socket().unwrap();
-    let proxy = Proxy::with(
-        risefall::Policy::builder()
-            .connect_timeout(Duration::from_millis(100))
-            .build()
-            .unwrap(),
-        |_| (),
-    );
+    let policy = Policy::builder().connect_timeout(Duration::from_millis(100));
+    let proxy = Proxy::with(policy.build().unwrap(), |_| ());
     for _ in 0..3 {
         let response = proxy.get(address, "/").await;
         assert_eq!(response.status(), 504);
-        assert!(
-            response
-                .field("proxy-status")
-                .contains("connection_timeout")
-        );
+        let status = response.field("proxy-status");
+        assert!(status.contains("connection_timeout"), "{status}");
     }
     let mut client = proxy.connect().await;
-    let (reply, _) = support::socks5(&mut client, &support::socks5_address(address)).await;
+    let (reply, _) = socks5(&mut client, &socks5_address(address)).await;
     assert_eq!(reply, 4);
     assert_eq!(proxy.get(address, "/").await.status(), 503);
 }
@@ -493,14 +399,10 @@ async fn a_black_hole_costs_the_connect_timeout_until_it_is_known() {
 async fn a_name_is_looked_up_and_one_that_is_not_found_is_said_to_be() {
     let origin = Origin::echo().await;
     let proxy = Proxy::start();
-    let port = origin.address.port();
-    let found = format!("GET http://localhost:{port}/ HTTP/1.1\r\nHost: a\r\n\r\n");
-    let response = proxy.ask(found).await;
-    assert_eq!(
-        support::field(response.text(), "host"),
-        Some(&*format!("localhost:{port}"))
-    );
-    let missing = "GET http://no-such-host.invalid/ HTTP/1.1\r\nHost: a\r\n\r\n";
+    let localhost = format!("localhost:{}", origin.address.port());
+    let response = proxy.ask(get(&localhost, "/")).await;
+    assert_eq!(field(response.text(), "host"), Some(&*localhost));
+    let missing = get("no-such-host.invalid", "/");
     let response = within(proxy.ask(missing)).await;
     assert!(matches!(response.status(), 502 | 504), "{}", response.head);
     assert!(response.field("proxy-status").contains("error=dns_"));

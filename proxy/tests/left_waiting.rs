@@ -12,29 +12,23 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Origin, Proxy, policy, within};
+use support::origin::{hearing, ok};
+use support::{Origin, Proxy, ask, get, policy, within};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
 async fn an_origin_that_answers_and_stops_reading_keeps_no_place() {
     let origin = Origin::start(|mut client| async move {
         client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .await;
+        client.send(ok("ok")).await;
         // Stays open without being read.
         std::future::pending::<()>().await;
     })
     .await;
     let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
-    let address = origin.address;
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "POST http://{address}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"
-        ))
-        .await;
-    assert_eq!(client.response().await.status(), 200);
+    let post = ask("POST", origin.address, "/", "Content-Length: 100000000\r\n");
+    assert_eq!(client.ask(post).await.status(), 200);
     let body = vec![0; 1 << 20];
     let stuck = async { while client.stream.write_all(&body).await.is_ok() {} };
     let _ = tokio::time::timeout(Duration::from_millis(300), stuck).await;
@@ -42,30 +36,16 @@ async fn an_origin_that_answers_and_stops_reading_keeps_no_place() {
     proxy.has_room().await;
 }
 
-/// Takes requests and does not answer them; tells `asked` of each.
-async fn silent(asked: tokio::sync::mpsc::UnboundedSender<()>) -> Origin {
-    Origin::start(move |mut client| {
-        let asked = asked.clone();
-        async move {
-            client.head().await;
-            asked.send(()).unwrap();
-            client.rest().await;
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_client_that_is_reset_is_not_waited_for_while_its_origin_is_silent() {
-    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
-    let origin = silent(asked).await;
+    let (origin, mut heard) = hearing().await;
     let proxy = Proxy::with(policy(), |draft| draft.limits.connections = 1);
-    let request = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", origin.address);
+    let request = get(origin.address, "/");
     // Alone, with a request behind it that nobody reads, and behind the end of its stream.
     for (behind, is_ended) in [("", false), (&*request, false), ("", true)] {
         let mut client = proxy.connect().await;
         client.send(&request).await;
-        within(is_asked.recv()).await.unwrap();
+        within(heard.recv()).await.unwrap();
         client.send(behind).await;
         if is_ended {
             client.end().await;
@@ -77,17 +57,11 @@ async fn a_client_that_is_reset_is_not_waited_for_while_its_origin_is_silent() {
 
 #[tokio::test]
 async fn a_drain_does_not_wait_for_an_answer_that_nobody_waits_for() {
-    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
-    let origin = silent(asked).await;
+    let (origin, mut heard) = hearing().await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        ))
-        .await;
-    within(is_asked.recv()).await.unwrap();
+    client.send(get(origin.address, "/")).await;
+    within(heard.recv()).await.unwrap();
     client.reset();
     let stopped = proxy.shutdown(Duration::from_secs(8)).await;
     assert_eq!(stopped.cut, 0);
@@ -115,10 +89,7 @@ async fn a_response_that_is_taken_slowly_is_not_cut_at_its_end() {
         socket2::SockRef::from(&client.stream)
             .set_recv_buffer_size(64 * 1024)
             .unwrap();
-        let request = format!(
-            "GET http://{}/{len} HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        );
+        let request = get(origin.address, &format!("/{len}"));
         taking.spawn(async move {
             client.send(request).await;
             client.head().await;
@@ -144,9 +115,7 @@ async fn a_post_is_not_sent_to_a_server_that_has_closed() {
         let closed = closed.clone();
         async move {
             client.head().await;
-            client
-                .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-                .await;
+            client.send(ok("ok")).await;
             drop(client);
             closed.send(()).unwrap();
         }
@@ -154,11 +123,9 @@ async fn a_post_is_not_sent_to_a_server_that_has_closed() {
     .await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    let address = origin.address;
-    let post = format!("POST http://{address}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let post = ask("POST", origin.address, "/", "Content-Length: 0\r\n");
     for _ in 0..200 {
-        client.send(&post).await;
-        assert_eq!(client.response().await.status(), 200);
+        assert_eq!(client.ask(&post).await.status(), 200);
         within(is_closed.recv()).await.unwrap();
     }
 }

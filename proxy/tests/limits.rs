@@ -13,18 +13,13 @@ mod support;
 use std::time::Duration;
 
 use risefall_proxy::bounds::Memory;
-use support::{Client, Origin, PATIENCE, Proxy, policy, within};
+use support::{Client, Origin, PATIENCE, Proxy, connect, get, policy, within};
 
 const OPTIONS: &str = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn get(target: impl std::fmt::Display) -> String {
-    format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n")
-}
-
 async fn held(proxy: &Proxy) -> Client {
     let mut client = proxy.connect().await;
-    client.send(OPTIONS).await;
-    assert_eq!(client.response().await.status(), 200);
+    assert_eq!(client.ask(OPTIONS).await.status(), 200);
     client
 }
 
@@ -97,7 +92,7 @@ async fn a_request_that_takes_too_long_in_all_is_answered_or_cut() {
     })
     .await;
     let mut client = proxy.connect().await;
-    client.send(get(endless.address)).await;
+    client.send(get(endless.address, "/")).await;
     assert!(client.head().await.starts_with("HTTP/1.1 200 "));
     client.rest().await;
     let lines = proxy.lines(2).await;
@@ -106,8 +101,8 @@ async fn a_request_that_takes_too_long_in_all_is_answered_or_cut() {
     let quick = Origin::echo().await;
     let mut client = proxy.connect().await;
     for _ in 0..2 {
-        client.send(get(quick.address)).await;
-        assert_eq!(client.response().await.status(), 200);
+        let response = client.ask(get(quick.address, "/")).await;
+        assert_eq!(response.status(), 200);
     }
 }
 
@@ -127,12 +122,7 @@ async fn a_tunnel_lives_as_long_as_it_may_however_busy_it_is() {
     })
     .await;
     let mut client = proxy.connect().await;
-    let target = endless.address;
-    client
-        .send(format!(
-            "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
-        ))
-        .await;
+    client.send(connect(endless.address)).await;
     client.head().await;
     client.rest().await;
     let lines = proxy.lines(1).await;

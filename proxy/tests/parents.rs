@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use risefall_proxy::plan::{Balance, KeyBy, Server, UpstreamDraft};
 use risefall_proxy::proto::Target;
-use support::{Client, DeadPort, Origin, Proxy, policy, socks5, socks5_address};
+use support::{Client, DeadPort, Origin, Proxy, connect, get, policy, socks5, socks5_address};
 
 /// A proxy whose targets are reached through `servers`; those behind the first are backups.
 fn through(servers: &[SocketAddr]) -> Proxy {
@@ -33,10 +33,6 @@ fn through(servers: &[SocketAddr]) -> Proxy {
         });
         draft.forwards[0].parent = Some("hub".to_owned());
     })
-}
-
-fn connect(target: SocketAddr) -> String {
-    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
 }
 
 #[tokio::test]
@@ -83,13 +79,8 @@ async fn one_connection_to_the_parent_serves_requests_for_several_origins() {
     let proxy = through(&[hub.address]);
     let mut client = proxy.connect().await;
     for origin in [&one, &other, &one] {
-        let target = origin.address;
-        client
-            .send(format!(
-                "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n"
-            ))
-            .await;
-        assert_eq!(client.response().await.status(), 200);
+        let response = client.ask(get(origin.address, "/")).await;
+        assert_eq!(response.status(), 200);
     }
     assert_eq!(hub.connections(), 1);
     assert_eq!(one.connections() + other.connections(), 0);
@@ -173,14 +164,9 @@ async fn a_connection_that_one_listener_opened_is_none_for_a_stricter_one() {
     });
     assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
     let strict = proxy.running().forward_addresses()[1];
-    let target = origin.address;
     let mut client = Client::connect(strict).await;
-    client
-        .send(format!(
-            "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n"
-        ))
-        .await;
-    assert_eq!(client.response().await.status(), 403);
+    let response = client.ask(get(origin.address, "/")).await;
+    assert_eq!(response.status(), 403);
     // And it is still there for the first.
     assert_eq!(proxy.get(origin.address, "/").await.status(), 200);
     assert_eq!(origin.connections(), 1);
@@ -224,7 +210,9 @@ async fn spread(proxy: &Proxy, hubs: &[&Origin], targets: impl Iterator<Item = u
     let mut open = Vec::new();
     for port in targets {
         let mut client = proxy.connect().await;
-        client.send(connect(([192, 0, 2, 1], port).into())).await;
+        client
+            .send(connect(SocketAddr::from(([192, 0, 2, 1], port))))
+            .await;
         assert!(client.head().await.starts_with("HTTP/1.1 200 "));
         open.push(client);
     }
@@ -285,7 +273,9 @@ async fn a_server_that_is_dead_or_silent_costs_no_client_its_answer() {
         let proxy = balanced(Balance::RoundRobin, KeyBy::Client, &weighted);
         for port in 1..=12 {
             let mut client = proxy.connect().await;
-            client.send(connect(([192, 0, 2, 1], port).into())).await;
+            client
+                .send(connect(SocketAddr::from(([192, 0, 2, 1], port))))
+                .await;
             let head = tokio::time::timeout(support::SOON, client.head());
             let head = head.await.unwrap();
             assert!(head.starts_with("HTTP/1.1 200 "), "{lost}: {head}");

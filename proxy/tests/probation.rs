@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use risefall::{ManualClock, Policy, Recovery, Registry, State};
 use risefall_proxy::net::resolve::{Names, SystemNames};
-use support::{DeadPort, Origin, Proxy, black_hole, echo_heads, until};
+use support::{DeadPort, Origin, Proxy, black_hole, connect, echo_heads, until};
 
 /// Every name has these addresses.
 struct Table(Vec<SocketAddr>);
@@ -72,9 +72,8 @@ async fn a_dead_server_costs_one_request_each_time_and_ever_more_rarely() {
     let origin = Origin::revive(dead, echo_heads);
     // Two probes bring it up, each a connection of its own.
     for _ in 0..3 {
-        let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         let mut client = proxy.connect().await;
-        client.send(connect).await;
+        client.send(connect(address)).await;
         assert!(client.head().await.starts_with("HTTP/1.1 200"));
     }
     let status = proxy.registry.status(&address);

@@ -15,16 +15,9 @@ use std::net::SocketAddr;
 use risefall_proxy::plan::{Admin, Draft, ForwardDraft, PlanFault};
 use risefall_proxy::runtime::{self, Services, StartError};
 use support::{
-    Client, Origin, PATIENCE, Proxy, policy, socks5, socks5_address, socks5_name, until, within,
+    Client, Origin, PATIENCE, Proxy, connect, get, policy, socks5, socks5_address, socks5_name,
+    until, within,
 };
-
-fn get(target: impl std::fmt::Display) -> String {
-    format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n")
-}
-
-fn connect(target: impl std::fmt::Display) -> String {
-    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
-}
 
 #[tokio::test]
 async fn the_proxy_never_dials_its_own_listeners() {
@@ -34,7 +27,8 @@ async fn the_proxy_never_dials_its_own_listeners() {
     let admin = proxy.running().admin_address().unwrap();
     for port in [proxy.address.port(), admin.port()] {
         for host in ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"] {
-            for request in [get, connect].map(|form| form(format!("{host}:{port}"))) {
+            let own = format!("{host}:{port}");
+            for request in [get(&own, "/"), connect(&own)] {
                 let response = proxy.ask(request).await;
                 assert_eq!(response.status(), 508, "{host}");
                 assert!(
@@ -64,7 +58,7 @@ async fn a_wildcard_listener_is_itself_under_every_address_of_the_host() {
     let port = proxy.address.port();
     for host in ["127.0.0.1", "127.1.2.3", "0.0.0.0", "localhost"] {
         let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
-        client.send(get(format!("{host}:{port}"))).await;
+        client.send(get(format!("{host}:{port}"), "/")).await;
         assert_eq!(client.response().await.status(), 508, "{host}");
     }
 }
@@ -266,13 +260,13 @@ async fn silent_strangers_take_no_place_of_the_limit_and_are_soon_cut() {
     }
     let mut told = stranger(&proxy).await;
     assert_eq!(told.rest().await, b"", "one more than are told is dropped");
-    let response = proxy.ask(get(origin.address)).await;
+    let response = proxy.get(origin.address, "/").await;
     assert_eq!(response.status(), 200);
     for stranger in &mut silent {
         assert_eq!(stranger.rest().await, b"");
     }
     let mut told = stranger(&proxy).await;
-    told.send(get(origin.address)).await;
+    told.send(get(origin.address, "/")).await;
     assert_eq!(told.response().await.status(), 403);
 }
 
@@ -281,7 +275,7 @@ async fn an_address_that_leads_nowhere_is_unroutable_and_blames_nobody() {
     let proxy = Proxy::start();
     // Without a scope, nobody can tell on which link it would be.
     let target = "[fe80::1]:80";
-    let response = proxy.ask(get(target)).await;
+    let response = proxy.ask(get(target, "/")).await;
     assert_eq!(response.status(), 502, "{}", response.text());
     assert!(
         response

@@ -12,17 +12,13 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Client, Origin, PATIENCE, Proxy, within};
+use support::origin::ok;
+use support::{Client, Origin, PATIENCE, Proxy, connect, get, within};
 use tokio::net::TcpStream;
 
 async fn tunnel(proxy: &Proxy, origin: &Origin) -> Client {
     let mut client = proxy.connect().await;
-    let target = origin.address;
-    client
-        .send(format!(
-            "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
-        ))
-        .await;
+    client.send(connect(origin.address)).await;
     assert!(client.head().await.starts_with("HTTP/1.1 200 "));
     client
 }
@@ -32,12 +28,7 @@ async fn an_idle_proxy_stops_at_once() {
     let origin = Origin::echo().await;
     let proxy = Proxy::start();
     let mut kept = proxy.connect().await;
-    kept.send(format!(
-        "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-        origin.address
-    ))
-    .await;
-    kept.response().await;
+    kept.ask(get(origin.address, "/")).await;
     let address = proxy.address;
     assert_eq!(proxy.shutdown(PATIENCE).await.cut, 0);
     assert_eq!(kept.rest().await, b"", "the idle connection was closed");
@@ -55,21 +46,14 @@ async fn a_request_in_flight_is_finished_and_its_connection_closed_behind_it() {
         async move {
             client.head().await;
             released.wait_for(|released| *released).await.unwrap();
-            client
-                .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-                .await;
+            client.send(ok("ok")).await;
             client.rest().await;
         }
     })
     .await;
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    client
-        .send(format!(
-            "GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            origin.address
-        ))
-        .await;
+    client.send(get(origin.address, "/")).await;
     support::until(|| origin.connections() == 1).await;
     proxy.running().drain(PATIENCE);
     // It has begun when nobody listens any more.
@@ -132,11 +116,10 @@ async fn a_second_order_cuts_at_once() {
 async fn connections_that_were_accepted_by_the_kernel_are_served() {
     let origin = Origin::echo().await;
     let proxy = Proxy::start();
-    let request = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", origin.address);
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = proxy.connect().await;
-        client.send(&request).await;
+        client.send(get(origin.address, "/")).await;
         clients.push(client);
     }
     let stopped = tokio::spawn(proxy.shutdown(PATIENCE));

@@ -13,15 +13,13 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::{Client, DeadPort, Origin, Proxy, policy, socks5, socks5_address, socks5_name};
-
-fn connect_to(target: impl std::fmt::Display) -> String {
-    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
-}
+use support::{
+    Client, DeadPort, Origin, Proxy, connect, get, policy, socks5, socks5_address, socks5_name,
+};
 
 async fn open(proxy: &Proxy, target: SocketAddr) -> Client {
     let mut client = proxy.connect().await;
-    client.send(connect_to(target)).await;
+    client.send(connect(target)).await;
     let head = client.head().await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert_eq!(support::field(&head, "content-length"), None, "{head}");
@@ -49,7 +47,7 @@ async fn bytes_sent_behind_the_connect_belong_to_the_tunnel() {
     let mut client = proxy.connect().await;
     let early = b"early \x00\xff\r\n\r\n bytes";
     client
-        .send([connect_to(origin.address).as_bytes(), early].concat())
+        .send([connect(origin.address).as_bytes(), early].concat())
         .await;
     client.head().await;
     assert_eq!(client.take(early.len()).await, early);
@@ -109,7 +107,7 @@ async fn a_connect_that_fails_says_why_and_ends_the_connection() {
     let proxy = Proxy::start();
     let dead = DeadPort::new();
     let mut client = proxy.connect().await;
-    client.send(connect_to(dead.address())).await;
+    client.send(connect(dead.address())).await;
     let response = client.response().await;
     assert_eq!(response.status(), 502);
     assert_eq!(response.field("connection"), "close");
@@ -128,10 +126,10 @@ async fn bytes_that_follow_a_connect_later_are_not_taken_for_a_request_either() 
     let address = hole.local_addr().unwrap().as_socket().unwrap();
     let proxy = Proxy::start();
     let mut client = proxy.connect().await;
-    client.send(connect_to(address)).await;
+    client.send(connect(address)).await;
     // The proxy has read the head by itself when it dials.
     tokio::time::sleep(Duration::from_millis(30)).await;
-    let hidden = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", origin.address);
+    let hidden = get(origin.address, "/");
     client.send(hidden).await;
     assert_eq!(client.response().await.status(), 504);
     assert_eq!(client.rest().await, b"");
@@ -144,8 +142,8 @@ async fn bytes_meant_for_a_tunnel_that_never_was_are_not_taken_for_a_request() {
     let proxy = Proxy::start();
     let dead = DeadPort::new();
     let mut client = proxy.connect().await;
-    let hidden = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", origin.address);
-    client.send(connect_to(dead.address()) + &hidden).await;
+    let hidden = get(origin.address, "/");
+    client.send(connect(dead.address()) + &hidden).await;
     assert_eq!(client.response().await.status(), 502);
     client.rest().await;
     assert_eq!(origin.connections(), 0);
@@ -162,7 +160,7 @@ async fn a_connect_to_nonsense_is_a_bad_request() {
         "[::1]",
         ":80",
     ] {
-        let response = proxy.ask(connect_to(target)).await;
+        let response = proxy.ask(connect(target)).await;
         assert_eq!(response.status(), 400, "{target}");
     }
 }
@@ -284,11 +282,11 @@ async fn a_client_that_is_reset_during_the_dial_is_not_waited_for() {
         .unwrap();
     let proxy = Proxy::with(patient, |draft| draft.limits.connections = 1);
     let socks = [&[5, 1, 0, 5, 1, 0][..], &socks5_address(address), b"early"].concat();
-    for request in [connect_to(address).into_bytes(), socks] {
+    for request in [connect(address).into_bytes(), socks] {
         let mut client = proxy.connect().await;
         client.send(request).await;
         // Another is turned away, so this one has been taken in.
-        while proxy.ask(connect_to("127.0.0.1:0")).await.status() != 503 {}
+        while proxy.ask(connect("127.0.0.1:0")).await.status() != 503 {}
         client.reset();
         proxy.has_room().await;
     }

@@ -1,5 +1,6 @@
-//! A client that speaks raw bytes, and what it is answered.
+//! A client that speaks raw bytes, what it asks, and what it is answered.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -68,6 +69,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await > 0 {}
         std::mem::take(&mut self.bytes)
+    }
+
+    /// Sends one request and reads the whole response.
+    pub async fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
+        self.send(request).await;
+        self.response().await
     }
 
     /// A head, with its empty line.
@@ -144,6 +151,21 @@ impl Response {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
+}
+
+/// A GET in absolute form, as a forward proxy is sent it.
+pub fn get(target: impl Display, path: &str) -> String {
+    ask("GET", target, path, "")
+}
+
+/// A head in absolute form.
+pub fn ask(method: &str, target: impl Display, path: &str, fields: &str) -> String {
+    format!("{method} http://{target}{path} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n")
+}
+
+/// A CONNECT, without anything behind it.
+pub fn connect(target: impl Display) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
 }
 
 /// The value of a head's field.

@@ -31,7 +31,7 @@ use risefall_proxy::plan::{Draft, ForwardDraft};
 use risefall_proxy::runtime::{self, Running, Services, Stopped};
 use risefall_proxy::telemetry::access::{AccessLog, Flush, Format};
 
-pub use client::{Client, Response, field};
+pub use client::{Client, Response, ask, connect, field, get};
 pub use origin::{DeadPort, Origin, black_hole, echo_heads};
 pub use socks::{socks5, socks5_address, socks5_name};
 
@@ -121,16 +121,11 @@ impl Proxy {
 
     /// Sends one request on a connection of its own and reads the whole response.
     pub async fn ask(&self, request: impl AsRef<[u8]>) -> Response {
-        let mut client = self.connect().await;
-        client.send(request).await;
-        client.response().await
+        self.connect().await.ask(request).await
     }
 
     pub async fn get(&self, origin: SocketAddr, path: &str) -> Response {
-        self.ask(format!(
-            "GET http://{origin}{path} HTTP/1.1\r\nHost: {origin}\r\n\r\n"
-        ))
-        .await
+        self.ask(get(origin, path)).await
     }
 
     /// Waits for `count` access lines and gives what each says behind the client's address, the

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Client, field};
 
@@ -163,6 +164,35 @@ pub async fn saying(said: impl Into<Vec<u8>>) -> Origin {
         }
     })
     .await
+}
+
+/// Reads a head, says something, and stays until the other side closes.
+pub async fn staying(said: impl Into<Vec<u8>>) -> Origin {
+    let said = said.into();
+    Origin::start(move |mut client: Client| {
+        let said = said.clone();
+        async move {
+            client.head().await;
+            client.send(said).await;
+            client.rest().await;
+        }
+    })
+    .await
+}
+
+/// Reads a head, tells that it has one, and never answers.
+pub async fn hearing() -> (Origin, UnboundedReceiver<()>) {
+    let (tell, heard) = unbounded_channel();
+    let origin = Origin::start(move |mut client: Client| {
+        let tell = tell.clone();
+        async move {
+            client.head().await;
+            tell.send(()).unwrap();
+            client.rest().await;
+        }
+    })
+    .await;
+    (origin, heard)
 }
 
 /// Reads a head and resets the connection.
