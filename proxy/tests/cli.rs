@@ -13,21 +13,10 @@ mod binary;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
-use binary::Running;
-
-fn risefall(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_risefall"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
+use binary::{Running, assert_says_the_same, out, risefall, said};
 
 /// A port that is taken and refuses connections for as long as the socket lives.
 fn dead_port() -> (socket2::Socket, SocketAddr) {
@@ -43,7 +32,7 @@ fn dead_port() -> (socket2::Socket, SocketAddr) {
 fn without_arguments_it_says_what_it_can_do() {
     let output = risefall(&[]);
     assert_eq!(output.status.code(), Some(0));
-    let out = text(&output.stdout);
+    let out = out(&output);
     for start in ["risefall proxy", "risefall status", "--allow-clients"] {
         assert!(out.contains(start), "{out}");
     }
@@ -65,10 +54,7 @@ fn every_help_has_defaults_and_an_example() {
         let output = risefall(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0));
         for word in words {
-            assert!(
-                text(&output.stdout).contains(word),
-                "{command} --help lacks {word}"
-            );
+            assert!(out(&output).contains(word), "{command} --help lacks {word}");
         }
     }
 }
@@ -126,7 +112,7 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
     ] {
         let output = risefall(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        let said = text(&output.stderr);
+        let said = said(&output);
         assert!(said.contains(hint), "{arguments:?}: {said}");
     }
 }
@@ -154,16 +140,9 @@ fn a_one_line_start_prints_a_file_that_says_the_same() {
         ],
     ] {
         let printed = risefall(&[arguments, &["--print-config"]].concat());
-        assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
+        assert_eq!(printed.status.code(), Some(0), "{}", said(&printed));
         std::fs::write(&path, &printed.stdout).unwrap();
-        let file = path.to_str().unwrap();
-        let checked = risefall(&["check", "-c", file, "--print"]);
-        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
-        // What follows from it is there besides.
-        let checked: Vec<_> = text(&checked.stdout).lines().collect();
-        for line in text(&printed.stdout).lines() {
-            assert!(checked.contains(&line), "{line}");
-        }
+        assert_says_the_same(&path, out(&printed));
     }
 }
 
@@ -173,7 +152,7 @@ fn a_port_in_use_exits_with_1_and_names_it() {
     let address = taken.local_addr().unwrap().to_string();
     let output = risefall(&["proxy", "--listen", &address, "--admin", "off"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
+    let said = said(&output);
     assert!(
         said.contains(&address) && said.contains("another program listens there"),
         "{said}"
@@ -185,7 +164,7 @@ fn an_access_log_that_cannot_be_opened_is_named() {
     let path = "/no/such/folder/access.log";
     let output = risefall(&["proxy", "--access-log", path]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
+    let said = said(&output);
     assert!(
         said.contains(&format!("access log {path}: No such")),
         "{said}"
@@ -222,7 +201,7 @@ fn status_says_so_when_nothing_runs_there() {
     let free = dead.to_string();
     let output = risefall(&["status", "--admin", &free]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains(&format!("nothing answers on {free}")));
+    assert!(said(&output).contains(&format!("nothing answers on {free}")));
 }
 
 #[test]
@@ -237,7 +216,7 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
 
     let quiet = risefall(&["status", "--admin", &admin]);
     assert_eq!(quiet.status.code(), Some(0));
-    assert!(text(&quiet.stdout).contains("no failing addresses"));
+    assert!(out(&quiet).contains("no failing addresses"));
 
     let (_port, dead) = dead_port();
     for status in ["502", "502", "502", "503"] {
@@ -249,7 +228,7 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
     }
 
     let table = risefall(&["status", "--admin", &admin]);
-    let table = text(&table.stdout);
+    let table = out(&table);
     let row = table
         .lines()
         .find(|line| line.starts_with(&dead.to_string()))
@@ -258,7 +237,7 @@ fn a_proxy_tells_its_status_and_writes_access_lines_until_it_is_stopped() {
         assert!(row.contains(word), "{row}");
     }
     let story = risefall(&["status", &dead.to_string(), "--admin", &admin]);
-    let story = text(&story.stdout);
+    let story = out(&story);
     let change = story.lines().last().unwrap();
     let words: Vec<_> = change.split_whitespace().collect();
     assert_eq!(
@@ -343,17 +322,13 @@ fn an_operator_overrides_an_address_and_takes_it_back() {
     let health = |action: &str| {
         let address = dead.to_string();
         let output = risefall(&["health", action, &address, "--admin", &admin]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stderr).to_owned()
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output).to_owned()
     };
     assert!(health("drain").contains("is drained"));
     assert!(running.get(dead).starts_with("HTTP/1.1 503 "));
     let status = risefall(&["status", "--admin", &admin]);
-    assert!(
-        text(&status.stdout).contains("drained"),
-        "{}",
-        text(&status.stdout)
-    );
+    assert!(out(&status).contains("drained"), "{}", out(&status));
     assert!(health("release").contains("is released"));
     assert!(running.get(dead).starts_with("HTTP/1.1 502 "));
     assert!(health("down").contains("is forced down"));
@@ -423,9 +398,9 @@ fn cargo_run_at_the_workspace_root_runs_this_program() {
         .current_dir(root)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(output.status.success(), "{}", said(&output));
     assert_eq!(
-        text(&output.stdout),
+        out(&output),
         format!("risefall {}\n", env!("CARGO_PKG_VERSION"))
     );
 }

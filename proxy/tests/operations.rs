@@ -17,15 +17,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
-use binary::Running;
-use configured::{Configured, Origin, PATIENCE, file, get, http, open, risefall, said, until};
+use binary::{Running, out, risefall, said};
+use configured::{Configured, Origin, PATIENCE, file, get, http, open, until};
 use rustix::process::Signal;
 
 const ACT: &str = "X-Risefall-Action: 1\r\nContent-Length: 0\r\n";
-
-fn out(output: &std::process::Output) -> &str {
-    std::str::from_utf8(&output.stdout).unwrap()
-}
 
 #[test]
 fn a_token_is_asked_for_where_there_is_one() {

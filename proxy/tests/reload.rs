@@ -18,10 +18,8 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
-use binary::Running;
-use configured::{
-    Configured, Load, Origin, connect, echo, file, get, http, open, risefall, said, until,
-};
+use binary::{Running, risefall, said};
+use configured::{Configured, Load, Origin, connect, echo, file, get, http, open, until};
 
 #[test]
 fn two_hundred_reloads_under_load_fail_no_request_and_cut_no_connection() {

@@ -13,21 +13,10 @@ mod binary;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use binary::Running;
-
-fn risefall(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_risefall"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
+use binary::{Running, assert_says_the_same, out, risefall, said};
 
 /// A folder with a page, a file with a password, and a file that is no folder.
 fn folder() -> tempfile::TempDir {
@@ -122,7 +111,7 @@ fn what_is_wrong_exits_with_2_and_says_what_would_be_right() {
     ] {
         let output = risefall(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        let said = text(&output.stderr);
+        let said = said(&output);
         assert!(said.contains(hint), "{arguments:?}: {said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
@@ -133,7 +122,7 @@ fn what_is_wrong_exits_with_2_and_says_what_would_be_right() {
         "--user-file",
         "list of processes",
     ] {
-        assert!(text(&output.stdout).contains(word), "{word}");
+        assert!(out(&output).contains(word), "{word}");
     }
 }
 
@@ -175,25 +164,19 @@ fn it_prints_a_file_that_says_the_same_and_no_password() {
         ],
     ] {
         let printed = risefall(&[arguments, &["--print-config"]].concat());
-        assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
-        assert!(!text(&printed.stdout).contains("hunter2"));
+        assert_eq!(printed.status.code(), Some(0), "{}", said(&printed));
+        assert!(!out(&printed).contains("hunter2"));
         let path = folder.path().join("printed.toml");
         // What stands in the place of a password must not be one.
         std::fs::write(&path, &printed.stdout).unwrap();
-        if text(&printed.stdout).contains("<hidden>") {
+        if out(&printed).contains("<hidden>") {
             let refused = risefall(&["check", "-c", path.to_str().unwrap()]);
             assert_eq!(refused.status.code(), Some(2));
-            assert!(text(&refused.stderr).contains("expected the secret itself"));
+            assert!(said(&refused).contains("expected the secret itself"));
         }
-        let known = text(&printed.stdout).replace("<hidden>", "hunter2");
+        let known = out(&printed).replace("<hidden>", "hunter2");
         std::fs::write(&path, known).unwrap();
-        let checked = risefall(&["check", "-c", path.to_str().unwrap(), "--print"]);
-        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
-        // What follows from it is there besides.
-        let checked: Vec<_> = text(&checked.stdout).lines().collect();
-        for line in text(&printed.stdout).lines() {
-            assert!(checked.contains(&line), "{line}");
-        }
+        assert_says_the_same(&path, out(&printed));
     }
 }
 
@@ -201,7 +184,7 @@ fn it_prints_a_file_that_says_the_same_and_no_password() {
 fn a_page_that_is_not_there_yet_is_a_warning_and_no_mistake() {
     let folder = folder();
     let file = folder.path().join("risefall.toml");
-    let said = "\
+    let text = "\
 [admin]
 listen = \"off\"
 [site.home]
@@ -212,7 +195,7 @@ root = \".\"
 try_files = [\"{path}\", \"/index.html\", \"/app.html\"]
 error_pages = { 403 = \"/index.html\", 404 = \"/404.html\" }
 ";
-    std::fs::write(&file, said).unwrap();
+    std::fs::write(&file, text).unwrap();
     let lines = [
         ("8:39: site.home.route[0].files.try_files[2]", "/app.html"),
         (
@@ -227,7 +210,7 @@ error_pages = { 403 = \"/index.html\", 404 = \"/404.html\" }
     let check = || risefall(&["check", "-c", file.to_str().unwrap()]);
     let checked = check();
     assert_eq!(checked.status.code(), Some(0));
-    let told = text(&checked.stderr);
+    let told = said(&checked);
     assert_eq!(told.matches("warning").count(), 2, "{told}");
     assert!(told.ends_with("nothing is wrong\n"), "{told}");
     let running = Running::run(&file);
@@ -239,7 +222,7 @@ error_pages = { 403 = \"/index.html\", 404 = \"/404.html\" }
     for page in ["app.html", "404.html"] {
         std::fs::write(folder.path().join(page), "").unwrap();
     }
-    assert!(!text(&check().stderr).contains("warning"));
+    assert!(!said(&check()).contains("warning"));
     let spa = ["--listen", "127.0.0.1:0", "--spa", "--index", "home.html"];
     let summary = start(&folder, &spa).summary.clone();
     let line = "  warning  --spa: found \"/home.html\", but there is no such file";

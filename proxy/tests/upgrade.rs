@@ -16,7 +16,8 @@ mod configured;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use configured::{Configured, Load, Origin, file, get, open, risefall, said, socks5, until};
+use binary::{risefall, said};
+use configured::{Configured, Load, Origin, file, get, open, socks5, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// A process that somebody else has started; ended when this is dropped.

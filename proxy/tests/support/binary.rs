@@ -4,8 +4,38 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+/// Runs it to its end.
+pub fn risefall(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_risefall"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// What it wrote to its standard output.
+pub fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// What it wrote to its standard error.
+pub fn said(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Sees that a file says what was printed: by `check --print` every line of that is in force.
+pub fn assert_says_the_same(file: &Path, printed: &str) {
+    let checked = risefall(&["check", "-c", file.to_str().unwrap(), "--print"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
+    // What follows from it is there besides.
+    let checked: Vec<_> = out(&checked).lines().collect();
+    for line in printed.lines() {
+        assert!(checked.contains(&line), "{line}");
+    }
+}
 
 /// A running `risefall proxy`, with what it said when it started.
 pub struct Running {
@@ -28,7 +58,7 @@ impl Running {
     }
 
     /// Runs a file.
-    pub fn run(file: &std::path::Path) -> Self {
+    pub fn run(file: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_risefall"));
         command.arg("run").arg("-c").arg(file);
         Self::launch(command)

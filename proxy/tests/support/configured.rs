@@ -5,13 +5,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::binary::Running;
+use crate::binary::{Running, risefall};
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,17 +49,6 @@ impl Configured {
         let (_, body) = http(self.admin(), "GET", "/status", "");
         serde_json::from_str(&body).unwrap()
     }
-}
-
-pub fn risefall(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_risefall"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-pub fn said(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
 }
 
 /// Status and body of an answer of the admin API.
@@ -149,37 +138,27 @@ pub fn head(stream: &mut TcpStream) -> String {
 }
 
 pub fn get(stream: &mut TcpStream, origin: SocketAddr) {
-    write!(
-        stream,
-        "GET http://{origin}/ HTTP/1.1\r\nHost: {origin}\r\n\r\n"
-    )
-    .unwrap();
-    let head = head(stream);
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let head = get_once(stream, origin);
     assert!(!head.contains("close"), "{head}");
-    expect(stream, b"hello");
 }
 
-/// As [`get`]; the proxy may say that it closes.
-pub fn get_once(stream: &mut TcpStream, origin: SocketAddr) {
-    write!(
-        stream,
-        "GET http://{origin}/ HTTP/1.1\r\nHost: {origin}\r\n\r\n"
-    )
-    .unwrap();
-    let head = head(stream);
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+/// As [`get`]; the proxy may say that it closes. Gives the head.
+pub fn get_once(stream: &mut TcpStream, origin: SocketAddr) -> String {
+    let head = take(stream, &format!("GET http://{origin}/"), origin);
     expect(stream, b"hello");
+    head
 }
 
 pub fn connect(stream: &mut TcpStream, origin: SocketAddr) {
-    write!(
-        stream,
-        "CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n"
-    )
-    .unwrap();
+    take(stream, &format!("CONNECT {origin}"), origin);
+}
+
+/// Asks, and gives the head of the answer, which is 200.
+fn take(stream: &mut TcpStream, asked: &str, origin: SocketAddr) -> String {
+    write!(stream, "{asked} HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
     let head = head(stream);
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    head
 }
 
 pub fn socks5(stream: &mut TcpStream, origin: SocketAddr) {
@@ -253,7 +232,7 @@ impl Load {
     /// Clients of which each connects anew for each round.
     pub fn of_new_connections(proxy: SocketAddr, origin: SocketAddr) -> Self {
         let mut load = Self::idle();
-        load.client(move || get_once(&mut open(proxy), origin));
+        load.client(move || drop(get_once(&mut open(proxy), origin)));
         load.client(move || {
             let mut tunnel = open(proxy);
             connect(&mut tunnel, origin);
