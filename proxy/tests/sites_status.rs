@@ -30,15 +30,9 @@ use risefall_proxy::plan::{
 };
 use serde_json::Value;
 use sites::{route_to, server_of, site_by, site_of};
-use support::{Client, Origin, policy};
+use support::{Client, DeadPort, Origin, Proxy, policy};
 
 const HELLO: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
-
-/// An address that refuses.
-fn dead() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 async fn broken_origin() -> Origin {
     Origin::start(|mut client: Client| async move {
@@ -72,12 +66,19 @@ async fn what_is_drained_or_forced_down_is_passed_over() {
     assert!(one.connections() > 0, "it is back once it is released");
 }
 
-#[tokio::test]
-async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
+/// A proxy that was asked for twelve things, and its servers: one that answers, one that is down
+/// for what it answered, and one that refuses.
+struct Served {
+    proxy: Proxy,
+    bad: SocketAddr,
+    _dead: DeadPort,
+}
+
+async fn served() -> Served {
     let (good, bad) = (Origin::echo().await, broken_origin().await);
-    let dead = dead();
+    let dead = DeadPort::new();
     let service = Policy::builder().max_fails(1).build().unwrap();
-    let proxy = site_of(&[good.address, bad.address, dead], |draft| {
+    let proxy = site_of(&[good.address, bad.address, dead.address()], |draft| {
         with_admin(draft);
         draft.sites[0].hosts = vec![
             HostPattern::Exact("shop.example".to_owned()),
@@ -96,7 +97,17 @@ async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
     let missed = "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n";
     assert_eq!(proxy.ask(missed).await.status(), 404);
     proxy.lines(13).await;
-    let status = json(&proxy, "/status").await;
+    Served {
+        proxy,
+        bad: bad.address,
+        _dead: dead,
+    }
+}
+
+#[tokio::test]
+async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
+    let Served { proxy, .. } = &served().await;
+    let status = json(proxy, "/status").await;
     let listener = &status["listeners"][0];
     assert_eq!(listener["kind"], "site");
     assert_eq!(listener["name"], "shop");
@@ -118,6 +129,11 @@ async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
     let why = of(1)["reason"].as_str().unwrap();
     assert!(why.starts_with("traffic: down for another "), "{why}");
     assert!(why.contains("1 failure, the last: bad gateway, "), "{why}");
+}
+
+#[tokio::test]
+async fn metrics_count_sites_and_upstreams_and_tell_the_words_of_each_server() {
+    let Served { proxy, bad, .. } = &served().await;
     for (series, wanted) in [
         (
             "risefall_site_requests_total{site=\"shop\",code=\"2xx\"}",
@@ -127,24 +143,21 @@ async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
         ("risefall_upstream_retries_total{upstream=\"app\"}", 1.0),
         ("risefall_upstream_queue{upstream=\"app\"}", 0.0),
     ] {
-        let value = metric(&proxy, series).await;
+        let value = metric(proxy, series).await;
         assert!((value - wanted).abs() < 0.1, "{series} is {value}");
     }
-    let by = |word| {
-        format!(
-            "risefall_server_up_by{{upstream=\"app\",server=\"{}\",by=\"{word}\"}}",
-            bad.address
-        )
-    };
-    assert!(metric(&proxy, &by("dial")).await > 0.5);
-    assert!(metric(&proxy, &by("traffic")).await < 0.5);
-    let up = format!(
-        "risefall_server_up{{upstream=\"app\",server=\"{}\"}}",
-        bad.address
-    );
-    assert!(metric(&proxy, &up).await < 0.5);
-    // One address is told with its state in the upstreams that have it, and no other server.
-    let one = json(&proxy, &format!("/status?address={}", bad.address)).await;
+    let by =
+        |word| format!("risefall_server_up_by{{upstream=\"app\",server=\"{bad}\",by=\"{word}\"}}");
+    assert!(metric(proxy, &by("dial")).await > 0.5);
+    assert!(metric(proxy, &by("traffic")).await < 0.5);
+    let up = format!("risefall_server_up{{upstream=\"app\",server=\"{bad}\"}}");
+    assert!(metric(proxy, &up).await < 0.5);
+}
+
+#[tokio::test]
+async fn an_address_is_told_with_its_upstreams_and_no_other_server() {
+    let Served { proxy, bad, .. } = &served().await;
+    let one = json(proxy, &format!("/status?address={bad}")).await;
     assert_eq!(one["status"]["state"], "up");
     assert_eq!(one["upstreams"].as_array().unwrap().len(), 1);
     assert_eq!(one["upstreams"][0]["name"], "app");
@@ -155,7 +168,7 @@ async fn the_status_tells_listeners_sites_and_the_words_of_each_server() {
     assert_eq!(servers[0]["addresses"][0]["traffic"]["state"], "down");
     assert_eq!(servers[0]["addresses"][0]["share_percent"], 100);
     assert!(servers[0]["addresses"][0]["check_report"].is_object());
-    let nobody = json(&proxy, "/status?address=192.0.2.7:443").await;
+    let nobody = json(proxy, "/status?address=192.0.2.7:443").await;
     assert_eq!(nobody["upstreams"].as_array().unwrap().len(), 0);
 }
 
@@ -235,7 +248,8 @@ async fn who_waits_in_line_is_counted_and_whoever_finds_it_full() {
 
 #[tokio::test]
 async fn an_explanation_walks_to_the_servers_and_tells_why_not() {
-    let (one, two) = (dead(), dead());
+    let dead = [DeadPort::new(), DeadPort::new()];
+    let [one, two] = [dead[0].address(), dead[1].address()];
     let proxy = site_by(policy(), &[one, two], |draft| {
         with_admin(draft);
         let site = &mut draft.sites[0];
@@ -307,7 +321,8 @@ async fn it_is_explained_which_files_would_be_looked_for_and_for_whom() {
         std::fs::write(folder.path().join(name), name).unwrap();
     }
     let root = folder.path().display();
-    let proxy = site_of(&[dead()], |draft| {
+    let dead = DeadPort::new();
+    let proxy = site_of(&[dead.address()], |draft| {
         with_admin(draft);
         let mut files = Files::of(folder.path().to_owned());
         files.listing = true;
