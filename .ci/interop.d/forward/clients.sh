@@ -1,10 +1,11 @@
-# Clients other than curl. Sourced by interop, with its words and its servers.
+# Other clients through the forward proxy, and what lasts long or is large. Sourced by interop, with
+# the words of proxy.sh.
 
 wget_() {
     export http_proxy=http://127.0.0.1:$proxy https_proxy=http://127.0.0.1:$proxy
     wget -q -O "$dir/wget.bin" "http://127.0.0.1:$web/20m.bin"
     same http "$(sum "$dir/wget.bin")" "$(sum "$dir/www/20m.bin")"
-    wget -q --ca-certificate "$dir/cert.pem" -O "$dir/wget.txt" "https://localhost:$tls/text.txt"
+    wget -q --ca-certificate "$dir/ca.pem" -O "$dir/wget.txt" "https://localhost:$tls/text.txt"
     same https "$(sum "$dir/wget.txt")" "$(sum "$dir/www/text.txt")"
     head -c 5000000 "$dir/www/20m.bin" >"$dir/wget.bin"
     wget -q -c -O "$dir/wget.bin" "http://127.0.0.1:$web/20m.bin"
@@ -34,6 +35,7 @@ over_ssh() {
         -o StrictHostKeyChecking=yes -o BatchMode=yes -o ConnectTimeout=10 -F none
         -o "ProxyCommand=nc -X $1 -x 127.0.0.1:$proxy %h %p" "$(id -un)@127.0.0.1")
     same command "$(ssh "${options[@]}" echo there)" there
+    # shellcheck disable=SC2029 # The path is known on this side, and the same there.
     same download "$(ssh "${options[@]}" cat "$dir/www/20m.bin" | sum)" "$(sum "$dir/www/20m.bin")"
     same upload "$(ssh "${options[@]}" sha256sum <"$dir/www/20m.bin" | cut -d' ' -f1)" \
         "$(sum "$dir/www/20m.bin")"
@@ -59,8 +61,8 @@ redis_() {
 check "redis-cli through SOCKS5 and CONNECT" redis_
 
 websocket() {
-    local through=http://127.0.0.1:$proxy
-    same echoes "$("$websockets" "$parts/echo.py" send "$echo" "$through" 1000)" "1000 echoes"
+    same echoes "$("$websockets" "$parts/forward/echo.py" send "$echo" "http://127.0.0.1:$proxy" 1000)" \
+        "1000 echoes"
 }
 check "WebSocket through CONNECT: 1000 messages" websocket
 
@@ -78,11 +80,9 @@ half_close() {
 }
 check "a client that shuts its side still gets the answer" half_close
 
-peak() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$main_pid/status"; }
-
 gigabyte() {
     local before
-    before=$(peak)
+    before=$(memory "$main_pid" VmHWM)
     same http "$(http -o /dev/null -w '%{size_download}' "http://127.0.0.1:$web/1g.bin")" 1073741824
     same CONNECT "$(tunnel -o /dev/null -w '%{size_download}' "http://127.0.0.1:$web/1g.bin")" \
         1073741824
@@ -90,6 +90,6 @@ gigabyte() {
     http --limit-rate 20M --max-time 2 -o /dev/null "http://127.0.0.1:$web/1g.bin" 2>/dev/null || true
     tunnel --limit-rate 20M --max-time 2 -o /dev/null "http://127.0.0.1:$web/1g.bin" 2>/dev/null ||
         true
-    less "growth of VmHWM in kB, from $before" "$(($(peak) - before))" 8192
+    less "growth of VmHWM in kB, from $before" "$(($(memory "$main_pid" VmHWM) - before))" 8192
 }
 check "1 GB by HTTP and by CONNECT, in constant memory" gigabyte

@@ -1,5 +1,5 @@
-# Origins that refuse, say nothing and die, and what is remembered of them. Sourced by interop, with its words
-# and its servers.
+# Targets that are down, silent or die, through the forward proxy. Sourced by interop, with the words
+# of proxy.sh.
 
 closed_port() {
     local url=http://127.0.0.1:$closed/ answer
@@ -39,9 +39,6 @@ PYTHON
 }
 check "risefall status, as a table and as JSON" status
 
-start_proxy quick --connect-timeout 500ms --handshake-timeout 1s --header-timeout 1s --fail-timeout 2s
-quick=$port
-
 recovery() {
     local proxy=$quick pid port again
     again=$(free_ports 1)
@@ -58,13 +55,9 @@ recovery() {
 check "after --fail-timeout it is tried again, and well" recovery
 
 black_hole() {
-    local proxy=$quick port pid began took
-    start_port hole python3 "$parts/origin.py" --hold
-    local hole=$port origin=$pid
-    kill -STOP "$origin"
-    start_port fill python3 "$parts/fill.py" "$hole"
-    local fill=$pid
-    trap "kill $fill; kill -CONT $origin; kill $origin" EXIT
+    local proxy=$quick began took
+    start_black_hole
+    trap end_black_hole EXIT
     began=$(milliseconds)
     same "first three" "$(code http "http://127.0.0.1:$hole/") $(code http "http://127.0.0.1:$hole/") \
 $(code http "http://127.0.0.1:$hole/")" "504 504 504"

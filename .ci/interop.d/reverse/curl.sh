@@ -1,17 +1,14 @@
-# Sites, by curl. Sourced by reverse.sh, with its words.
+# curl to sites: methods, bodies, fields, names and rules. Sourced by interop, with the words of sites.sh.
 
 one_line() {
     local pid line_port server
     for server in "$static" "$back"; do
-        start line "$risefall" reverse --to "127.0.0.1:$server" --listen 127.0.0.1:0 --admin off
-        within 5 grep -q '^  try it' "$dir/line.err"
-        line_port=$(sed -n 's/^  site *http:\/\/127.0.0.1:\([0-9]*\) .*/\1/p' "$dir/line.err")
+        start_risefall line reverse --to "127.0.0.1:$server" --listen 127.0.0.1:0 --admin off
+        line_port=$(port_of line site)
         same body "$(site "http://127.0.0.1:$line_port/20m.bin" | sum)" "$(sum "$dir/www/20m.bin")"
-        same HEAD "$(site -I "http://127.0.0.1:$line_port/20m.bin" | tr -d '\r' |
-            sed -n 's/^content-length: //Ip')" 20971520
+        same HEAD "$(field content-length -I "http://127.0.0.1:$line_port/20m.bin")" 20971520
         like access "$(cat "$dir/line.out")" '/20m.bin.* 200 '
-        kill "$pid"
-        within 5 gone "$pid"
+        end "$pid"
     done
 }
 check "reverse --to: Python's http.server, and nginx" one_line
@@ -21,8 +18,7 @@ site_get() {
     for to in /static /web /h2c /tls /ends; do
         same "$to" "$(site "$(at "$to/20m.bin")" | sum)" "$(sum "$dir/www/20m.bin")"
         same "$to not there" "$(code site "$(at "$to/none")")" 404
-        same "HEAD $to" "$(site -I "$(at "$to/text.txt")" | tr -d '\r' |
-            sed -n 's/^content-length: //Ip')" 1288895
+        same "HEAD $to" "$(field content-length -I "$(at "$to/text.txt")")" 1288895
     done
 }
 check "reverse: GET and HEAD from http.server, nginx by h1, h2c and TLS, and nghttpd" site_get
@@ -75,8 +71,7 @@ site_fields() {
     head=$(site -D - -o "$dir/text.gz" -H 'Accept-Encoding: gzip' "$(at /web/text.txt)")
     like compressed "$head" '^content-encoding: gzip'
     same "--compressed" "$(site --compressed "$(at /web/text.txt)" | sum)" "$(sum "$dir/www/text.txt")"
-    head=$(site -I "$(at /web/20m.bin)" | tr -d '\r')
-    same "not modified" "$(code site -H "If-None-Match: $(sed -n 's/^etag: //Ip' <<<"$head")" \
+    same "not modified" "$(code site -H "If-None-Match: $(field etag -I "$(at /web/20m.bin)")" \
         "$(at /web/20m.bin)")" 304
     same OPTIONS "$(code site -X OPTIONS "$(at /web/)")" 405
 }

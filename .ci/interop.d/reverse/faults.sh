@@ -1,7 +1,7 @@
-# Servers that lie, and those that are behind in what they say. Sourced by reverse.sh, with its words.
+# Servers that lie, answer late or are all gone. Sourced by interop, with the words of sites.sh.
 
 lies() {
-    local name seen got code n wrong=0
+    local name seen got code n
     while read -r name seen; do
         code=0
         got=$(site --max-time 5 -o "$dir/lie" -w '%{http_code}' "$(at "/liar/$name")" 2>/dev/null) || code=$?
@@ -9,13 +9,13 @@ lies() {
         502) [[ $got == 502 ]] ;;
         cut) [[ $got == 200 && $code != 0 ]] ;;
         stray) [[ $got == 200 && $(<"$dir/lie") == hello || $got == [23]04 ]] ;;
-        esac || { echo "$name: status $got, curl's code $code, expected $seen; "; wrong=1; }
+        esac || { echo "$name: status $got, curl's code $code, expected $seen; "; }
         # One client connection, so one worker: it has what was left of the connection before.
         for n in 1 2; do
             got=$(site --max-time 5 "$(at "/liar/$name")" "$(at /liar/good)" -o /dev/null 2>/dev/null | tail -c 4) || true
-            [[ $got == good ]] || { echo "after $name: '$got'; "; wrong=1; }
+            [[ $got == good ]] || { echo "after $name: '$got'; "; }
         done
-    done < <(python3 "$parts/liar.py" --paths) >"$dir/lies"
+    done < <(python3 "$parts/reverse/liar.py" --paths) >"$dir/lies"
     tr -d '\n' <"$dir/lies"
     [[ ! -s $dir/lies ]]
 }

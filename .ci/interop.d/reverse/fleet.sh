@@ -1,5 +1,19 @@
 # Servers of a site that are killed, frozen, black-holed and retired under load; reloads and upgrades.
-# Sourced by reverse.sh, with its words.
+# Sourced by interop, with the words of sites.sh.
+
+# start_member NAME PORT [http2]: a small one that says its name, and is ill while $dir/ill-NAME is there.
+start_member() {
+    start_nginx "$1" "$2" <<CONF
+    server {
+        listen 127.0.0.1:$2 ${3-} backlog=1024;
+        location / { return 200 "$1\n"; }
+        location = /healthz {
+            if (-f $dir/ill-$1) { return 503; }
+            return 204;
+        }
+    }
+CONF
+}
 
 # fleet_conf MORE: two servers, $one and $two, that say their names; `MORE` belongs to the upstream.
 fleet_conf() {
@@ -28,7 +42,7 @@ start_fleet() {
     fleet=$(free_ports 1)
     rm -f "$dir/fleet.sock"
     fleet_conf "$1" >"$dir/fleet.toml"
-    start_sites fleet
+    start_from_file fleet
     fleet_pid=$pid
     trap "kill $fleet_pid" EXIT
 }
@@ -41,16 +55,16 @@ load() {
 loaded() {
     wait "$load_pid" || { cat "$dir/wrk"; return 1; }
     if grep -E 'Non-2xx|Socket errors' "$dir/wrk"; then
-        fleet_status | grep -E '^risefall_(upstream_(failures|retries)|server_up_by).* [1-9]' | tr '\n' ' '
+        ask fleet /metrics | grep -E '^risefall_(upstream_(failures|retries)|server_up_by).* [1-9]' | tr '\n' ' '
         return 1
     fi
     note "$(awk -v what="$1" '/50%|99%/ { l = l " " $1 " " $2 } / requests in/ { n = $1 } END { print what ": " n " requests," l }' "$dir/wrk")"
 }
-fleet_status() { curl -sS --max-time 5 --unix-socket "$dir/fleet.sock" http://localhost/metrics; }
 # is_up WORD SERVER VALUE
-is_up() { fleet_status | grep -q "^risefall_server_up_by{.*server=\"127.0.0.1:$2\",by=\"$1\"} $3"; }
+is_up() { ask fleet /metrics | grep -q "^risefall_server_up_by{.*server=\"127.0.0.1:$2\",by=\"$1\"} $3"; }
 names() { local n; for n in $(seq "${1-20}"); do site "http://127.0.0.1:$fleet/"; done | sort -u | tr '\n' ' '; }
 
+read -r one two three four <<<"$(free_ports 4)"
 start_member one "$one"
 start_member two "$two"
 
@@ -134,10 +148,7 @@ upgraded() {
     start_fleet ''
     load 4 20
     sleep 1
-    "$risefall" upgrade --admin "unix:$dir/fleet.sock" 2>"$dir/upgraded"
-    new=$(sed -n 's/^process \([0-9]*\) has taken over.*/\1/p' "$dir/upgraded")
-    [[ -n $new ]] || { cat "$dir/upgraded"; return 1; }
-    echo "$new $(born "$new")" >>"$started"
+    upgrade fleet
     trap "kill $new" EXIT
     # The old process ends connections that are idle: each may meet that once, just as it asks.
     wait "$load_pid"
@@ -163,20 +174,14 @@ frozen() {
     sleep 2
     kill -CONT "$two_pid"
     loaded "frozen for 2 s"
-    note "of them have waited for a server: $(fleet_status | sed -n 's/^risefall_upstream_queued_total.* //p')"
+    note "of them have waited for a server: $(ask fleet /metrics | sed -n 's/^risefall_upstream_queued_total.* //p')"
 }
 check "reverse: one of two frozen for 2 s under load, answer_timeout 300 ms: no error" frozen
 
 black_holed() {
-    local pid port hole fill
-    start_port hole2 python3 "$parts/origin.py" --hold
-    hole=$port
-    local held=$pid
-    kill -STOP "$held"
-    start_port fill2 python3 "$parts/fill.py" "$hole"
-    fill=$pid
+    start_black_hole
     servers="\"127.0.0.1:$one\", \"127.0.0.1:$hole\"" start_fleet ''
-    trap "kill $fleet_pid $fill; kill -CONT $held; kill $held" EXIT
+    trap "kill $fleet_pid; end_black_hole" EXIT
     load 3 20
     loaded "one black-holed"
 }
@@ -189,7 +194,7 @@ reloaded() {
     for n in $(seq 20); do
         fleet_conf "max_fails = $((n + 1))" >"$dir/fleet.toml"
         kill -HUP "$fleet_pid"
-        within 5 eval '[[ $(curl -sS --unix-socket "$dir/fleet.sock" http://localhost/status | generation_of) == '$((n + 1))' ]]'
+        within 5 is_generation fleet $((n + 1))
     done
     loaded "20 reloads"
 }

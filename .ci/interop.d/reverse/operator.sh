@@ -1,4 +1,5 @@
-# The operator's view: check, explain, status, metrics; and what is left of it all. Sourced by reverse.sh, with its words.
+# What the operator of sites looks at: check, explain, status, access log, metrics. Sourced by interop,
+# with the words of sites.sh.
 
 mistakes() {
     local said code=0
@@ -52,14 +53,15 @@ operator() {
 }
 check "reverse: check, explain, status, and the access line" operator
 
+# What a client has left behind a moment ago may not have ended yet.
+is_at_rest() {
+    local told
+    told=$(ask front /metrics | grep '^risefall_upstream_in_flight{upstream="back"}')
+    same "in flight" "${told##* }" 0
+}
 site_metrics() {
-    # What a client has left behind a moment ago may not have ended yet.
-    within 5 eval 'ask_front http://localhost/metrics | grep "^risefall_upstream_in_flight{upstream=\"back\"} 0$"' ||
-        { ask_front http://localhost/metrics | grep '^risefall_upstream_in_flight'; return 1; }
-    ask_front http://localhost/metrics | "$websockets" -c '
-import sys
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as read
-families = {family.name: family for family in read(sys.stdin.read())}
+    within 5 is_at_rest || is_at_rest
+    ask front /metrics | read_metrics '
 def total(name, **labels):
     found = [one.value for one in families[name].samples if labels.items() <= one.labels.items()]
     assert found, (name, labels, families[name].samples[:5])
@@ -76,15 +78,3 @@ assert total("risefall_certificate_not_after_seconds", site="shop") > 1e9
 '
 }
 check "reverse: the metrics of sites are read by the library of Prometheus" site_metrics
-
-front_well() {
-    kill -0 "$front"
-    # To each server, 64 that are idle may stay for either worker.
-    within 5 eval '(($(ls "/proc/$front/fd" | wc -l) < 300))' ||
-        less "open files" "$(ls "/proc/$front/fd" | wc -l)" 300
-    idle "$front"
-    note "VmHWM of it all: $(memory "$front" VmHWM) kB"
-    kill "$front"
-    within 5 gone "$front" || { echo "it does not end"; return 1; }
-}
-check "reverse: afterwards: no files left open, no work when idle, it ends" front_well

@@ -1,12 +1,11 @@
-# Clients that break rules, crawl and flood. Sourced by reverse.sh, with its words.
+# Clients of sites that mean no good, bounded. Sourced by interop, with the words of sites.sh.
 
-(python3 "$parts/wire.py" "$plain" 1 || echo "not ok - reverse: wire.py failed itself (exit $?)") |
-    tee -a "$results"
+checks "reverse: wire.py" python3 "$parts/reverse/wire.py" "$plain" 1
 
 resets() {
     local before said
     before=$(memory "$front" VmRSS)
-    said=$("$websockets" "$parts/flood.py" resets "$plain" /hello 20000)
+    said=$("$websockets" "$parts/reverse/flood.py" resets "$plain" /hello 20000)
     like said "$said" '^20000 streams|on 500 connections'
     same "the proxy" "$(site "$(at /hello)")" hello
     note "HTTP/2 rapid reset: $said; RSS $before kB before, $(memory "$front" VmRSS) kB after"
@@ -18,7 +17,7 @@ frames() {
     local kind before said
     before=$(memory "$front" VmRSS)
     for kind in ping settings window continuation empty; do
-        said=$("$websockets" "$parts/flood.py" frames "$plain" "$kind" 200000)
+        said=$("$websockets" "$parts/reverse/flood.py" frames "$plain" "$kind" 200000)
         note "HTTP/2 flood: $said"
         [[ $kind != continuation ]] || like "$kind" "$said" 'ended'
         same "after $kind" "$(site "$(at /hello)")" hello
@@ -31,7 +30,7 @@ crowd() {
     local before held most
     before=$(memory "$front" VmRSS)
     mkfifo "$dir/crowd.end"
-    "$websockets" "$parts/flood.py" open "$plain" /web/hello.txt 10000 >"$dir/crowd" 2>&1 <"$dir/crowd.end" &
+    "$websockets" "$parts/reverse/flood.py" open "$plain" /web/hello.txt 10000 >"$dir/crowd" 2>&1 <"$dir/crowd.end" &
     local holder=$!
     exec {end}>"$dir/crowd.end"
     within 60 grep -q . "$dir/crowd"

@@ -1,54 +1,10 @@
-# Certificates, and the servers behind the sites. Sourced by reverse.sh, with its words.
+# The servers that stand behind sites beside those of ../servers.sh. Sourced by interop, first of this
+# folder.
 
-# What a check wants to be seen though it is well.
-exec {notes}>&1
-note() { echo "# $*" >&"$notes"; }
-
-# A certificate authority, for what is shown to clients and what servers show.
-make_authority() {
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=interop' \
-        -addext 'keyUsage=critical,keyCertSign' -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>/dev/null
-}
-
-# certificate NAME NAMES...: NAME.pem and NAME.key, for these names.
-certificate() {
-    local name=$1 names
-    shift
-    printf -v names 'DNS:%s,' "$@"
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" \
-        -keyout "$dir/$name.key.new" -out "$dir/$name.csr" 2>/dev/null
-    openssl x509 -req -in "$dir/$name.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -days 2 \
-        -set_serial "0x1$(openssl rand -hex 8)" -out "$dir/$name.pem.new" 2>/dev/null \
-        -extfile <(echo "subjectAltName=${names%,}")
-    mv "$dir/$name.key.new" "$dir/$name.key"
-    mv "$dir/$name.pem.new" "$dir/$name.pem"
-}
-
-nginx_conf() {
-    cat <<CONF
-daemon off;
-master_process off;
-$( ((EUID != 0)) || echo 'user root;')
-pid $dir/$1.pid;
-events { worker_connections 12000; }
-http {
-    access_log off;
-    client_body_temp_path $dir/$1-body;
-    proxy_temp_path $dir/nginx-proxy;
-    fastcgi_temp_path $dir/nginx-fastcgi;
-    uwsgi_temp_path $dir/nginx-uwsgi;
-    scgi_temp_path $dir/nginx-scgi;
-    client_max_body_size 0;
-    keepalive_requests 1000000;
-CONF
-}
-
-# One that speaks all: HTTP/1.1 on $web, HTTP/2 on $back_h2c, both by TLS on $back_tls.
+# One that speaks all: HTTP/1.1 on $back, HTTP/2 on $back_h2c, both by TLS on $back_tls.
 start_back() {
     mkdir -p "$dir/put"
-    {
-        nginx_conf back
-        cat <<CONF
+    start_nginx back "$back" <<CONF
     types { text/html html; text/plain txt; }
     gzip on;
     gzip_types text/plain;
@@ -71,31 +27,7 @@ start_back() {
         ssl_certificate $dir/back.pem;
         ssl_certificate_key $dir/back.key;
     }
-}
 CONF
-    } >"$dir/back.conf"
-    start back nginx -p "$dir" -e "$dir/back.log" -c "$dir/back.conf"
-    within 10 listens "$back"
-}
-
-# start_member NAME PORT [http2]: a small one that says its name, and is ill while $dir/ill-NAME is there.
-start_member() {
-    {
-        nginx_conf "$1"
-        cat <<CONF
-    server {
-        listen 127.0.0.1:$2 ${3-} backlog=1024;
-        location / { return 200 "$1\n"; }
-        location = /healthz {
-            if (-f $dir/ill-$1) { return 503; }
-            return 204;
-        }
-    }
-}
-CONF
-    } >"$dir/$1.conf"
-    start "$1" nginx -p "$dir" -e "$dir/$1.log" -c "$dir/$1.conf"
-    within 10 listens "$2"
 }
 
 make_page() {
@@ -108,3 +40,17 @@ socket.onopen = () => socket.send("from the page");
 </script>
 PAGE
 }
+
+certificate back back.test
+make_page
+read -r back back_h2c back_tls trailers <<<"$(free_ports 4)"
+start_back
+start trailers nghttpd -a 127.0.0.1 --no-tls -d "$dir/www" --trailer 'x-end: here' "$trailers"
+start_port socket "$websockets" "$parts/reverse/sockets.py" serve
+socket=$port
+start_port events "$websockets" "$parts/reverse/sockets.py" events
+events=$port
+start_port liar python3 "$parts/reverse/liar.py"
+liar=$port
+start_port rpc "$websockets" "$parts/reverse/rpc.py" serve
+rpc=$port rpc_pid=$pid

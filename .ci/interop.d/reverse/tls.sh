@@ -1,8 +1,8 @@
-# Certificates, versions and names as clients see them. Sourced by reverse.sh, with its words.
+# Sites by TLS, and servers by TLS. Sourced by interop, with the words of sites.sh.
 
 client() { openssl s_client -connect "127.0.0.1:$secure" -CAfile "$dir/ca.pem" "$@" 2>&1; }
 serial() { openssl x509 -noout -serial -in "$dir/$1.pem" | cut -d= -f2; }
-shown() { client -servername "$1" </dev/null | openssl x509 -noout -serial | cut -d= -f2; }
+presented() { client -servername "$1" </dev/null | openssl x509 -noout -serial | cut -d= -f2; }
 
 tls_versions() {
     local url=https://shop.test:$secure/text.txt wanted
@@ -18,10 +18,10 @@ tls_versions() {
 check "reverse: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, by curl" tls_versions
 
 tls_names() {
-    same exact "$(shown shop.test)" "$(serial shop)"
-    same wildcard "$(shown www.shop.test)" "$(serial shop)"
-    same other "$(shown other.test)" "$(serial other)"
-    same unknown "$(shown unknown.test)" "$(serial other)"
+    same exact "$(presented shop.test)" "$(serial shop)"
+    same wildcard "$(presented www.shop.test)" "$(serial shop)"
+    same other "$(presented other.test)" "$(serial other)"
+    same unknown "$(presented unknown.test)" "$(serial other)"
     same "no name" "$(client -noservername </dev/null | openssl x509 -noout -serial | cut -d= -f2)" \
         "$(serial other)"
     like verified "$(client -servername other.test -verify_hostname other.test </dev/null)" \
@@ -49,9 +49,9 @@ check "reverse: plain HTTP is sent to TLS" redirects
 resumes() {
     local version request='GET /text.txt HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n' said
     for version in -tls1_2 -tls1_3; do
-        printf "$request" | client "$version" -servername shop.test -ign_eof -sess_out "$dir/session" >"$dir/first"
+        printf %b "$request" | client "$version" -servername shop.test -ign_eof -sess_out "$dir/session" >"$dir/first"
         like "$version first" "$(grep -a '^New, ' "$dir/first")" '^New, '
-        printf "$request" | client "$version" -servername shop.test -ign_eof -sess_in "$dir/session" >"$dir/again"
+        printf %b "$request" | client "$version" -servername shop.test -ign_eof -sess_in "$dir/session" >"$dir/again"
         like "$version again" "$(grep -aE '^(New|Reused), ' "$dir/again")" '^Reused, '
         like "$version answer" "$(grep -a '^HTTP/1.1 ' "$dir/again")" ' 200 '
     done
@@ -70,21 +70,19 @@ check "reverse: X25519MLKEM768, if this openssl has it" post_quantum
 
 exchanged() {
     local before now
-    before=$(ask_front http://localhost/status | generation_of)
+    before=$(generation front)
     certificate shop shop.test '*.shop.test'
     now=$(serial shop)
-    within 2 eval '[[ $(shown shop.test) == '"$now"' ]]' || { echo "still $(shown shop.test), not $now"; return 1; }
-    same "the other" "$(shown other.test)" "$(serial other)"
-    same generation "$(ask_front http://localhost/status | generation_of)" "$before"
+    within 2 eval '[[ $(presented shop.test) == '"$now"' ]]' || { echo "still $(presented shop.test), not $now"; return 1; }
+    same "the other" "$(presented other.test)" "$(serial other)"
+    same generation "$(generation front)" "$before"
     # A key that is not its own changes nothing.
     cp "$dir/shop.key" "$dir/shop.key.kept"
     cp "$dir/other.key" "$dir/shop.key"
     sleep 2.5
-    same "after a wrong key" "$(shown shop.test)" "$now"
+    same "after a wrong key" "$(presented shop.test)" "$now"
     mv "$dir/shop.key.kept" "$dir/shop.key"
 }
-ask_front() { curl -sS --max-time 10 --unix-socket "$dir/front.sock" "$@"; }
-generation_of() { python3 -c 'import json, sys; print(json.load(sys.stdin)["generation"])'; }
 check "reverse: certificate files that are exchanged are shown within 3 s, a wrong pair is not" exchanged
 
 to_tls() {

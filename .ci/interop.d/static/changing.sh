@@ -1,5 +1,5 @@
-# Files that shrink, grow, vanish and are replaced, while they are sent and between. Sourced by static.sh,
-# with its words.
+# Files that shrink, grow, vanish and are replaced, while they are sent and between. Sourced by interop,
+# with the words of folders.sh.
 
 # while_sent WAY NAME COMMAND: runs it in the middle of a download into sent.bin; the client's code in `ended`.
 while_sent() {
@@ -14,8 +14,8 @@ while_sent() {
 }
 # More than the kernel holds between the two.
 make_sent() {
-    rm -f "$web/sent.dat"
-    cat "$web/20m.bin" "$web/20m.bin" >"$web/sent.dat"
+    rm -f "$root/sent.dat"
+    cat "$root/20m.bin" "$root/20m.bin" >"$root/sent.dat"
     # Each worker may show for a second what was there before.
     sleep 1.1
 }
@@ -24,8 +24,8 @@ shrinks() {
     local way ended came
     for way in "${ways[@]}" tls1; do
         make_sent
-        cp "$web/sent.dat" "$dir/was.bin"
-        while_sent "$way" sent.dat truncate -s 30000000 "$web/sent.dat"
+        cp "$root/sent.dat" "$dir/was.bin"
+        while_sent "$way" sent.dat truncate -s 30000000 "$root/sent.dat"
         ((ended != 0)) || { echo "$way: the client takes it for whole"; return 1; }
         came=$(stat -c %s "$dir/sent.bin")
         ((came < 41943040)) || { echo "$way: $came bytes came"; return 1; }
@@ -39,9 +39,9 @@ replaced() {
     local way ended
     for way in "${ways[@]}" tls1; do
         make_sent
-        cp "$web/sent.dat" "$dir/was.bin"
-        head -c 40000000 /dev/zero >"$web/new.dat"
-        while_sent "$way" sent.dat mv "$web/new.dat" "$web/sent.dat"
+        cp "$root/sent.dat" "$dir/was.bin"
+        head -c 40000000 /dev/zero >"$root/new.dat"
+        while_sent "$way" sent.dat mv "$root/new.dat" "$root/sent.dat"
         same "$way: the client's code" "$ended" 0
         cmp "$dir/sent.bin" "$dir/was.bin"
         within 3 eval '[[ $(by "$way" /sent.dat -r 0-3 | tr -d "\0" | wc -c) == 0 ]]' || { echo "$way: not the new one"; return 1; }
@@ -53,8 +53,8 @@ vanishes() {
     local way ended
     for way in "${ways[@]}"; do
         make_sent
-        cp "$web/sent.dat" "$dir/was.bin"
-        while_sent "$way" sent.dat rm "$web/sent.dat"
+        cp "$root/sent.dat" "$dir/was.bin"
+        while_sent "$way" sent.dat rm "$root/sent.dat"
         same "$way: the client's code" "$ended" 0
         cmp "$dir/sent.bin" "$dir/was.bin"
         within 3 eval '[[ $(code by "$way" /sent.dat) == 404 ]]' || { echo "$way: it is still shown"; return 1; }
@@ -66,20 +66,20 @@ grows() {
     local way ended
     for way in "${ways[@]}"; do
         make_sent
-        cp "$web/sent.dat" "$dir/was.bin"
-        while_sent "$way" sent.dat eval 'head -c 5000000 /dev/zero >>"$web/sent.dat"'
+        cp "$root/sent.dat" "$dir/was.bin"
+        while_sent "$way" sent.dat eval 'head -c 5000000 /dev/zero >>"$root/sent.dat"'
         same "$way: the client's code" "$ended" 0
         cmp "$dir/sent.bin" "$dir/was.bin"
     done
-    rm "$web/sent.dat"
+    rm "$root/sent.dat"
 }
 check "static: one that grows while it is sent: as long as was promised" grows
 
 flips() {
     local said
-    said=$(files_py flip "$shown" /flipped.txt "$web/flipped.txt" 3 2>&1) || { echo "$said"; return 1; }
+    said=$(files_py flip "$shown" /flipped.txt "$root/flipped.txt" 3 2>&1) || { echo "$said"; return 1; }
     note "$said"
-    rm "$web/flipped.txt"
+    rm "$root/flipped.txt"
 }
 check "static: one that is replaced all the time: old or new, and each with its own tag" flips
 

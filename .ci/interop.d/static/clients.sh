@@ -1,8 +1,8 @@
-# Clients other than curl. Sourced by static.sh, with its words.
+# Other clients of static files. Sourced by interop, with the words of folders.sh.
 
 resumed() {
     local way whole
-    whole=$(sum "$web/20m.bin")
+    whole=$(sum "$root/20m.bin")
     for way in "${ways[@]}"; do
         rm -f "$dir/cut.bin"
         by "$way" /20m.bin --limit-rate 8M --max-time 1 -o "$dir/cut.bin" 2>/dev/null || true
@@ -28,7 +28,7 @@ aria() {
     # first, and for parts by the other seven.
     aria2c -q -x 8 -s 8 -k 1M --max-overall-download-limit=16M --file-allocation=none \
         -d "$dir" -o aria.bin "$(shown /20m.bin)"
-    same body "$(sum "$dir/aria.bin")" "$(sum "$web/20m.bin")"
+    same body "$(sum "$dir/aria.bin")" "$(sum "$root/20m.bin")"
     within 3 eval '(($(grep -c " 206 " "$dir/shown-access.log") >= '"$before"' + 7))' || {
         grep -c ' 206 ' "$dir/shown-access.log"
         return 1
@@ -39,7 +39,7 @@ check "static: aria2c with eight connections" aria
 beyond() {
     local before
     before=$(memory "$shown_pid" VmHWM)
-    files_py large "$shown" /huge.bin "$web/huge.bin"
+    files_py large "$shown" /huge.bin "$root/huge.bin"
     less "growth of VmHWM in kB, from $before" "$(($(memory "$shown_pid" VmHWM) - before))" 16384
     same "by HTTP/2" "$(by tls /huge.bin -r 4294967000-4294968000 -o /dev/null -w '%{http_code} %{size_download}')" "206 1001"
 }
@@ -48,14 +48,14 @@ check "static: more than 4 GiB, and parts on both sides of it, in bounded memory
 dumb_git() {
     git clone -q "$(shown /git/it.git)" "$dir/cloned"
     same tip "$(git -C "$dir/cloned" rev-parse HEAD)" "$(git -C "$dir/git/it.git" rev-parse HEAD)"
-    cmp "$dir/cloned/text.txt" "$web/text.txt"
+    cmp "$dir/cloned/text.txt" "$root/text.txt"
 }
 check "static: git clone over dumb HTTP" dumb_git
 
-shown_page() { python3 "$parts/shown.py" page "$page" "$dir/folders/page"; }
+shown_page() { python3 "$parts/static/shown.py" page "$page" "$dir/folders/page"; }
 check "static: a page in Chromium: a font, a module, a sound that is sought in, a service worker" shown_page
 
-shown_in_the_dark() { python3 "$parts/shown.py" listing "$shown" /listed/ "$dir/folders/listed" deep; }
+shown_in_the_dark() { python3 "$parts/static/shown.py" listing "$shown" /listed/ "$dir/folders/listed" deep; }
 check "static: a listing in Chromium: on a phone, in the dark, by keyboard" shown_in_the_dark
 
 shown_load() {

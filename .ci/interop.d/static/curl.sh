@@ -1,8 +1,9 @@
-# Files, by curl. Sourced by static.sh, with its words.
+# curl to static files: paths, types, ranges, conditions, codings, listings, users. Sourced by interop,
+# with the words of folders.sh.
 
 shown_get() {
     local way whole method head
-    whole=$(sum "$web/20m.bin")
+    whole=$(sum "$root/20m.bin")
     for way in http h2c tls tls1; do
         same "$way" "$(by "$way" /20m.bin | sum)" "$whole"
         same "$way, small" "$(by "$way" /small.txt)" small
@@ -55,9 +56,9 @@ shown_paths() {
         same "$path" "$(code site --path-as-is "$(shown "$path")")" 404
     done
     ((EUID == 0)) || {
-        (umask 777 && echo x >"$web/locked.txt")
+        (umask 777 && echo x >"$root/locked.txt")
         same "what may not be read" "$(code site "$(shown /locked.txt)")" 403
-        rm -f "$web/locked.txt"
+        rm -f "$root/locked.txt"
     }
 }
 check "static: index, 308 to the slash, what is hidden or not there" shown_paths
@@ -83,11 +84,11 @@ LIST
 check "static: types, nosniff, Cache-Control by pattern" shown_types
 
 shown_ranges() {
-    files_py ranges "$shown" /300k.bin "$web/300k.bin"
-    files_py ranges "$shown" /text.txt "$web/text.txt"
-    files_py ranges "$shown" /style.css "$web/style.css"
+    files_py ranges "$shown" /300k.bin "$root/300k.bin"
+    files_py ranges "$shown" /text.txt "$root/text.txt"
+    files_py ranges "$shown" /style.css "$root/style.css"
     same "of nothing" "$(code site -r 0-0 "$(shown /empty.txt)")" 200
-    same "by HTTP/2" "$(by tls /20m.bin -r 100-1099 | sum)" "$(tail -c +101 "$web/20m.bin" | head -c 1000 | sum)"
+    same "by HTTP/2" "$(by tls /20m.bin -r 100-1099 | sum)" "$(tail -c +101 "$root/20m.bin" | head -c 1000 | sum)"
     same "several by HTTP/2" "$(by tls /20m.bin -r 0-9,100-109 -o /dev/null -w '%{http_code}')" 206
 }
 check "static: ranges of every kind, 416, If-Range, compared with the bytes on disk" shown_ranges
@@ -111,7 +112,7 @@ coded() {
     head=$(site --compressed -H "Accept-Encoding: $1" -D - -o "$dir/decoded" "$(shown "$3")" | tr -d '\r')
     found=$(sed -n 's/^content-encoding: //Ip' <<<"$head")
     same "coding of $3 for '$1'" "${found:-none}" "$2"
-    same "what comes of $3 for '$1'" "$(sum "$dir/decoded")" "$(sum "$web$3")"
+    same "what comes of $3 for '$1'" "$(sum "$dir/decoded")" "$(sum "$root$3")"
     like "Vary of $3 for '$1'" "$head" "^vary: .*$vary"
     same "HEAD of $3 for '$1'" "$(field content-encoding -I -H "Accept-Encoding: $1" "$(shown "$3")")" "${found}"
     if [[ $2 == none ]]; then
@@ -142,13 +143,13 @@ shown_codings() {
         tag=$(field etag -H 'Accept-Encoding: gzip' "$(shown "$path")")
         same "not modified" "$(code site -H 'Accept-Encoding: gzip' -H "If-None-Match: $tag" "$(shown "$path")")" 304
         same "a part is of the file" "$(site -H 'Accept-Encoding: gzip' -r 5-14 "$(shown "$path")" | sum)" \
-            "$(tail -c +6 "$web$path" | head -c 10 | sum)"
+            "$(tail -c +6 "$root$path" | head -c 10 | sum)"
     done
     for path in /20m.bin /small.txt; do
         same "$path is not compressed" "$(field content-encoding -H 'Accept-Encoding: gzip, br' -I "$(shown "$path")")" ''
     done
-    same "by HTTP/2" "$(by tls /text.txt --compressed -H 'Accept-Encoding: br' | sum)" "$(sum "$web/text.txt")"
-    same "to HTTP/1.0" "$(site -0 --compressed -H 'Accept-Encoding: gzip' "$(shown /text.txt)" | sum)" "$(sum "$web/text.txt")"
+    same "by HTTP/2" "$(by tls /text.txt --compressed -H 'Accept-Encoding: br' | sum)" "$(sum "$root/text.txt")"
+    same "to HTTP/1.0" "$(site -0 --compressed -H 'Accept-Encoding: gzip' "$(shown /text.txt)" | sum)" "$(sum "$root/text.txt")"
 }
 check "static: br, zstd and gzip by q-value, with Vary, and back again" shown_codings
 
@@ -160,18 +161,18 @@ shown_siblings() {
     like type "$head" '^content-type: text/javascript'
     like tag "$head" '^etag: "[0-9a-f]+-[0-9a-f]+-br"'
     like Vary "$head" '^vary: .*accept-encoding'
-    cmp "$dir/raw" "$web/right.js.br"
-    same gzip "$(site -H 'Accept-Encoding: gzip' "$(shown /right.js)" | sum)" "$(sum "$web/right.js.gz")"
+    cmp "$dir/raw" "$root/right.js.br"
+    same gzip "$(site -H 'Accept-Encoding: gzip' "$(shown /right.js)" | sum)" "$(sum "$root/right.js.gz")"
     same "its parts" "$(site -H 'Accept-Encoding: gzip' -r 10-19 -w '%{http_code}' "$(shown /right.js)" | sum)" \
-        "$( (tail -c +11 "$web/right.js.gz" | head -c 10; printf 206) | sum)"
-    same "to who takes none" "$(site "$(shown /right.js)" | sum)" "$(sum "$web/right.js")"
+        "$( (tail -c +11 "$root/right.js.gz" | head -c 10; printf 206) | sum)"
+    same "to who takes none" "$(site "$(shown /right.js)" | sum)" "$(sum "$root/right.js")"
     head=$(field etag -H 'Accept-Encoding: br' "$(shown /right.js)")
     same "not modified" "$(code site -H 'Accept-Encoding: br' -H "If-None-Match: $head" "$(shown /right.js)")" 304
     same "the tag of another form" "$(code site -H "If-None-Match: $head" "$(shown /right.js)")" 200
-    same "a stale one" "$(site --compressed -H 'Accept-Encoding: gzip' "$(shown /stale.js)" | sum)" "$(sum "$web/stale.js")"
+    same "a stale one" "$(site --compressed -H 'Accept-Encoding: gzip' "$(shown /stale.js)" | sum)" "$(sum "$root/stale.js")"
     same "a stale one's tag" "$(field etag -H 'Accept-Encoding: br' "$(shown /stale.js)" | grep -c -- '-br')" 0
     # What it was made of is written anew: within the moment that is promised it is not sent any more.
-    echo 'console.log("new")' >"$web/right.js"
+    echo 'console.log("new")' >"$root/right.js"
     within 3 eval '[[ $(site --compressed -H "Accept-Encoding: gzip" "$(shown /right.js)") == "console.log(\"new\")" ]]'
 }
 check "static: what lies compressed beside a file is sent, what is stale is not" shown_siblings

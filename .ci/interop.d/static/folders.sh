@@ -1,4 +1,5 @@
-# Folders, and the process that shows them. Sourced by static.sh, with its words.
+# What is shown, and the process that shows it all, `shown`; what `serve` says and does has processes of
+# its own. Sourced by interop, with the words of reverse/sites.sh.
 
 # make_pair NAME: NAME, and beside it what is said to be its compressed forms.
 make_pair() {
@@ -50,14 +51,14 @@ make_folders() {
     ln -s deep listed/in
     files_py huge web/huge.bin
     mkdir traversal
-    python3 "$parts/traversal.py" make "$folders/traversal"
+    python3 "$parts/static/traversal.py" make "$folders/traversal"
     [[ -e $font ]] || install fonts-dejavu-core
-    python3 "$parts/shown.py" make "$folders/page" "$font"
+    python3 "$parts/static/shown.py" make "$folders/page" "$font"
     git -C "$dir/git/it.git" update-server-info
     cd - >/dev/null
 }
 font=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
-files_py() { python3 "$parts/files.py" "$@"; }
+files_py() { python3 "$parts/static/files.py" "$@"; }
 
 # folder_route SITE PATH FOLDER [FILES]: with its prefix taken away.
 folder_route() {
@@ -116,8 +117,6 @@ CONF
 
 shown() { echo "http://127.0.0.1:$shown$1"; }
 sealed() { site --cacert "$dir/ca.pem" --resolve "files.test:$sealed:127.0.0.1" "$@"; }
-# field NAME CURL...: of the last answer.
-field() { site -o /dev/null -D - "${@:2}" | tr -d '\r' | sed -n "s/^$1: //Ip" | tail -1; }
 # To the three ways by which bodies leave.
 ways=(http h2c tls)
 by() {
@@ -133,6 +132,6 @@ certificate files files.test
 make_folders
 read -r shown sealed unsealed strict listing page <<<"$(free_ports 6)"
 shown_conf >"$dir/shown.toml"
-start_sites shown
+start_from_file shown
 shown_pid=$pid
-web=$dir/folders/web
+root=$dir/folders/web

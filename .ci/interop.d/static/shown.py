@@ -11,7 +11,7 @@ import struct
 import sys
 import tempfile
 
-from page import Browser, Surprise, expect
+from browser import Browser, Surprise, expect
 
 # Five minutes of silence: more than a browser reads ahead.
 RATE, MINUTES = 44_100, 5

@@ -1,4 +1,4 @@
-# Clients and servers that speak HTTP/2. Sourced by reverse.sh, with its words.
+# Sites and servers by HTTP/2. Sourced by interop, with the words of sites.sh.
 
 nghttp_() {
     local trace found

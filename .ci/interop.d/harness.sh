@@ -1,5 +1,14 @@
-# What every check is written with: processes that are started and ended, and what is compared. Sourced by
-# interop, which has set `dir`, `results` and `started`.
+# What a check is made of: a throw-away folder, processes that are ended by their pid, and what must
+# hold, one line each. Sourced by interop.
+
+# The checks name their proxies themselves.
+unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$parts
+dir=$(mktemp -d)
+results=$dir/results
+started=$dir/started
+: >"$results"
+: >"$started"
 
 # --- Ends -------------------------------------------------------------------------------------
 
@@ -9,11 +18,14 @@ finish() {
         # Not another's process that has got the number since.
         [[ $(born "$pid") == "$born" ]] || continue
         # One that a check has stopped must run to be ended.
-        kill -CONT "$pid" 2>/dev/null && kill "$pid" 2>/dev/null || true
+        kill -CONT "$pid" 2>/dev/null || true
+        kill "$pid" 2>/dev/null || true
         within 3 gone "$pid" || kill -9 "$pid" 2>/dev/null || true
     done <"$started"
     rm -rf "$dir"
 }
+trap finish EXIT
+trap 'exit 130' INT TERM
 
 # within SECONDS COMMAND: until it succeeds; false if it does not in time.
 within() {
@@ -46,10 +58,14 @@ start() {
     rm -f "$dir/$name.out" "$dir/$name.err"
     "$@" >"$dir/$name.out" 2>"$dir/$name.err" </dev/null &
     pid=$!
-    # In a file: a check starts its own in a subshell.
-    echo "$pid $(born "$pid")" >>"$started"
+    will_end "$pid"
     # Jobs that are killed on purpose need no obituary from the shell.
     disown "$pid"
+}
+
+# will_end PID: with everything else. In a file: a check starts its own in a subshell.
+will_end() {
+    echo "$1 $(born "$1")" >>"$started"
 }
 
 # start_port NAME COMMAND: for a server that prints its port, which is left in `port`.
@@ -57,16 +73,6 @@ start_port() {
     start "$@"
     within 10 grep -q . "$dir/$1.out" || { cat "$dir/$1.err" >&2; return 1; }
     port=$(head -1 "$dir/$1.out")
-}
-
-# start_proxy NAME ARGUMENTS: its port in `port`, its admin port in `admin`.
-start_proxy() {
-    local name=$1
-    shift
-    start "$name" "$risefall" proxy --listen 127.0.0.1:0 --admin 127.0.0.1:0 "$@"
-    within 10 grep -q '^  try it' "$dir/$name.err" || { cat "$dir/$name.err" >&2; return 1; }
-    port=$(sed -n 's/^  proxy *127.0.0.1:\([0-9]*\) .*/\1/p' "$dir/$name.err")
-    admin=$(sed -n 's/^  admin *127.0.0.1:\([0-9]*\) .*/\1/p' "$dir/$name.err")
 }
 
 # --- Checks -----------------------------------------------------------------------------------
@@ -89,6 +95,15 @@ check() {
         echo "# $(((${EPOCHREALTIME/./} - ${from/./}) / 1000)) ms"
 }
 
+# checks NAME COMMAND: a program that says lines of its own.
+checks() {
+    ("${@:2}" || echo "not ok - $1 failed itself (exit $?)") | tee -a "$results"
+}
+
+# What a check wants to be seen though it is well.
+exec {notes}>&1
+note() { echo "# $*" >&"$notes"; }
+
 # same WHAT FOUND EXPECTED: fails unless they are.
 same() {
     [[ $2 == "$3" ]] || { echo "$1: found '$2', expected '$3'"; return 1; }
@@ -104,19 +119,10 @@ less() {
     (($2 <= $3)) || { echo "$1: found $2, expected at most $3"; return 1; }
 }
 
-# idle PID: fails if it takes more than a twentieth of a processor while nobody asks for anything. A
-# connection that ended oddly must not leave a loop behind.
-idle() {
-    local before used
-    before=$(ticks "$1")
-    sleep 1
-    used=$(($(ticks "$1") - before))
-    less "hundredths of a processor when idle" "$used" 5
-}
-
-# The processor time of a process, in hundredths of a second.
-ticks() {
-    echo $(($(cut -d' ' -f14,15 "/proc/$1/stat" | tr ' ' +)))
+# streamed WHAT TIMES: curl's of the first byte and of all, of five pieces that are made in a second.
+streamed() {
+    awk -v t="$2" 'BEGIN { split(t, a); exit !(a[1] < 0.2 && a[2] > 0.7) }' ||
+        { echo "$1: first byte and end after $2"; return 1; }
 }
 
 # fails WITH COMMAND: passes on exactly that exit code.
@@ -128,7 +134,4 @@ fails() {
 
 sum() { sha256sum "$@" | cut -d' ' -f1; }
 milliseconds() { echo $((${EPOCHREALTIME/./} / 1000)); }
-http() { curl -sS --max-time 30 -x "http://127.0.0.1:$proxy" "$@"; }
-tunnel() { http -p "$@"; }
-socks() { curl -sS --max-time 30 --socks5-hostname "127.0.0.1:$proxy" "$@"; }
 code() { "$@" -o /dev/null -w '%{http_code}'; }

@@ -1,4 +1,5 @@
-# The process with most of the sites. Sourced by reverse.sh, with its words.
+# The process with most of the sites, `front`, and how they are asked; what is killed, frozen and
+# reloaded under load has processes of its own. Sourced by interop, with the words of servers.sh beside it.
 
 front_conf() {
     cat <<CONF
@@ -107,12 +108,6 @@ site_route() {
 }
 route() { site_route plain "$@"; }
 
-# start_sites NAME: what NAME.toml says.
-start_sites() {
-    start "$1" "$risefall" run -c "$dir/$1.toml"
-    within 10 grep -q '^  try it' "$dir/$1.err" || { cat "$dir/$1.err" >&2; return 1; }
-}
-
 site() { curl -sS --max-time 60 "$@"; }
 at() { echo "http://127.0.0.1:$plain$1"; }
 # By TLS, to the names of the certificates.
@@ -120,25 +115,12 @@ secure() {
     site --cacert "$dir/ca.pem" --resolve "shop.test:$secure:127.0.0.1" \
         --resolve "www.shop.test:$secure:127.0.0.1" --resolve "other.test:$secure:127.0.0.1" "$@"
 }
-# memory PID WHICH: VmRSS or VmHWM, in kB.
-memory() { sed -n "s/^$2:[^0-9]*\([0-9]*\) kB/\1/p" "/proc/$1/status"; }
+# field NAME CURL...: of the last answer.
+field() { site -o /dev/null -D - "${@:2}" | tr -d '\r' | sed -n "s/^$1: //Ip" | tail -1; }
 
-make_authority
-certificate back back.test
 certificate shop shop.test '*.shop.test'
 certificate other other.test
-make_page
-read -r plain named secure redirected back back_h2c back_tls trailers one two three four closed <<<"$(free_ports 13)"
-start_back
-start trailers nghttpd -a 127.0.0.1 --no-tls -d "$dir/www" --trailer 'x-end: here' "$trailers"
-start_port socket "$websockets" "$parts/sockets.py" serve
-socket=$port
-start_port events "$websockets" "$parts/sockets.py" events
-events=$port
-start_port liar python3 "$parts/liar.py"
-liar=$port
-start_port rpc "$websockets" "$parts/rpc.py" serve
-rpc=$port rpc_pid=$pid
+read -r plain named secure redirected <<<"$(free_ports 4)"
 front_conf >"$dir/front.toml"
-start_sites front
+start_from_file front
 front=$pid

@@ -1,8 +1,8 @@
-# What must not be shown. Sourced by static.sh, with its words.
+# What must not be shown. Sourced by interop, with the words of folders.sh.
 
 traversal() {
     local said
-    said=$(python3 "$parts/traversal.py" ask "$dir/folders/traversal" proxy/tests/corpus/traversal.txt "$@" 2>&1) ||
+    said=$(python3 "$parts/static/traversal.py" ask "$dir/folders/traversal" proxy/tests/corpus/traversal.txt "$@" 2>&1) ||
         { echo "$said"; return 1; }
     note "traversal: $said"
 }

@@ -1,4 +1,5 @@
-# How the process starts, drains and ends. Sourced by interop, with its words and its servers.
+# How the forward proxy starts and ends: signals, ports that are taken. Sourced by interop, with the
+# words of proxy.sh.
 
 drain() {
     local port pid admin name=$1 order=$2
@@ -26,7 +27,7 @@ end_code() {
         # A file of its own: what the one before it said is not the word of this one.
         "$risefall" proxy --listen 127.0.0.1:0 --admin off 2>"$dir/end.$order.err" &
         stopped=$!
-        within 5 grep -qs 'try it' "$dir/end.$order.err"
+        ready "end.$order"
         kill "-$order" "$stopped"
         within 5 gone "$stopped" || { echo "still there after $order"; return 1; }
         wait "$stopped" || code=$?
@@ -36,12 +37,12 @@ end_code() {
 check "a signal ends it with exit code 0" end_code
 
 second_signal() {
-    local code=0 stopped port client
+    local code=0 stopped client
     "$risefall" proxy --listen 127.0.0.1:0 --admin off 2>"$dir/twice.err" >/dev/null &
     stopped=$!
-    within 5 grep -q 'try it' "$dir/twice.err"
-    port=$(sed -n 's/^  proxy *127.0.0.1:\([0-9]*\) .*/\1/p' "$dir/twice.err")
-    local proxy=$port
+    ready twice
+    local proxy
+    proxy=$(port_of twice proxy)
     http -o "$dir/twice.bin" "http://127.0.0.1:$origin/endless" &
     client=$!
     within 5 test -s "$dir/twice.bin"
@@ -65,9 +66,8 @@ port_in_use() {
 check "a port in use: exit 1, and why" port_in_use
 
 admin_in_use() {
-    start second "$risefall" proxy --listen 127.0.0.1:0 --admin "127.0.0.1:$main_admin"
+    start_risefall second proxy --listen 127.0.0.1:0 --admin "127.0.0.1:$main_admin"
     trap "kill $pid" EXIT
-    within 5 grep -q 'try it' "$dir/second.err"
     like message "$(cat "$dir/second.err")" "admin +none.*127.0.0.1:$main_admin"
 }
 check "an admin port in use: it goes on without, and says so" admin_in_use

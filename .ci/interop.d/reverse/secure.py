@@ -6,7 +6,7 @@
 import sys
 import tempfile
 
-from page import Browser, Surprise, expect
+from browser import Browser, Surprise, expect
 
 
 class Watcher(Browser):
