@@ -3,22 +3,28 @@
 use crate::figure::{Bar, Series};
 
 pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
-    let v4 = find("loop");
-    let net = |name: &str| find(name) - &v4;
-    let clock = |name: &str| find(name) - &v4;
-    let scaling = |of: &str| find(&format!("hot {of} 1")) / &find(&format!("hot {of} 2"));
-    let control = |of: &str| find(&format!("own {of} 1")) / &find(&format!("own {of} 2"));
-    let relative = |of: &str| scaling(of) / &control(of);
-    let dials = find("dial classic") / &find("dial");
-    let dials_2 = find("dial classic, 2 threads") / &find("dial, 2 threads");
     println!("| figure | bar | aim | median (min..max) | classic | holds |");
     println!("|---|---|---|---|---|---|");
-    row("loop, ns", Bar::None, &v4, None);
+    reads(&find);
+    attempts(&find);
+    reads_of_one_that_is_down(&find);
+    dials(&find);
+    threads(&find);
+    others(&find);
+}
+
+/// Without the loop that it was measured in.
+fn net(find: &impl Fn(&str) -> Series, name: &str) -> Series {
+    find(name) - &find("loop")
+}
+
+fn reads(find: &impl Fn(&str) -> Series) {
+    row("loop, ns", Bar::None, &find("loop"), None);
     row(
         "healthy IPv4, net ns",
         Bar::AtMost(4.0),
-        &net("v4"),
-        Some(net("v4 classic")),
+        &net(find, "v4"),
+        Some(net(find, "v4 classic")),
     );
     let v6 = |name| find(name) - &find("loop v6");
     row(
@@ -29,6 +35,9 @@ pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
     );
     let handle = find("handle") - &find("loop handles");
     row("healthy handle, net ns", Bar::AtMost(1.5), &handle, None);
+}
+
+fn attempts(find: &impl Fn(&str) -> Series) {
     let admit = find("admit") - &find("v4");
     row(
         "try_admit, healthy, less the read, ns",
@@ -39,7 +48,7 @@ pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
     row(
         "attempt begun and ended, its clock included, net ns",
         Bar::AtMost(100.0),
-        &net("attempt"),
+        &net(find, "attempt"),
         None,
     );
     let attempt = find("attempt, handle") - &find("loop handles");
@@ -49,26 +58,29 @@ pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
         &attempt,
         None,
     );
+}
+
+fn reads_of_one_that_is_down(find: &impl Fn(&str) -> Series) {
     row(
         "clock alone, cached, net ns",
         Bar::None,
-        &clock("cached clock"),
+        &net(find, "cached clock"),
         None,
     );
     row(
         "clock alone, system's, net ns",
         Bar::None,
-        &clock("system clock"),
+        &net(find, "system clock"),
         None,
     );
-    let cached = net("down, cached clock") - &clock("cached clock");
+    let cached = net(find, "down, cached clock") - &net(find, "cached clock");
     row(
         "down, cached clock, less the clock, net ns",
         Bar::AtMost(15.0),
         &cached,
         None,
     );
-    let system = net("down") - &clock("system clock");
+    let system = net(find, "down") - &net(find, "system clock");
     row(
         "down, system's clock, less the clock, net ns",
         Bar::AtMost(15.0),
@@ -78,9 +90,14 @@ pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
     row(
         "down, system's clock, net ns",
         Bar::None,
-        &net("down"),
-        Some(net("down classic")),
+        &net(find, "down"),
+        Some(net(find, "down classic")),
     );
+}
+
+fn dials(find: &impl Fn(&str) -> Series) {
+    let times = find("dial classic") / &find("dial");
+    let times_by_2 = find("dial classic, 2 threads") / &find("dial, 2 threads");
     row(
         "dial (read + success), ns",
         Bar::None,
@@ -90,7 +107,7 @@ pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
     row(
         "dial, times the classic",
         Bar::AtLeast(20.0, Some(28.0)),
-        &dials,
+        &times,
         None,
     );
     let both = (find("dial, 2 threads"), find("dial classic, 2 threads"));
@@ -103,9 +120,15 @@ pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
     row(
         "dial, 2 threads, times the classic",
         Bar::AtLeast(30.0, Some(70.0)),
-        &dials_2,
+        &times_by_2,
         None,
     );
+}
+
+fn threads(find: &impl Fn(&str) -> Series) {
+    let scaling = |of: &str| find(&format!("hot {of} 1")) / &find(&format!("hot {of} 2"));
+    let control = |of: &str| find(&format!("own {of} 1")) / &find(&format!("own {of} 2"));
+    let relative = |of: &str| scaling(of) / &control(of);
     row(
         "2 threads over 1, hot healthy",
         Bar::None,
@@ -143,19 +166,22 @@ pub(crate) fn print_table(find: impl Fn(&str) -> Series) {
         &relative("down"),
         None,
     );
+}
+
+fn others(find: &impl Fn(&str) -> Series) {
     row(
         "healthy, chains full of vacated records, net ns",
         Bar::None,
-        &net("vacated"),
+        &net(find, "vacated"),
         None,
     );
     row(
         "healthy but pinned, by address, net ns",
         Bar::None,
-        &net("pinned"),
+        &net(find, "pinned"),
         None,
     );
-    let failures = (net("failure"), net("failure classic"));
+    let failures = (net(find, "failure"), net(find, "failure classic"));
     row(
         "failure, uncontended, its clock included, net ns",
         Bar::AtMost(60.0),
